@@ -445,7 +445,7 @@ def test_profile_is_one_screen_and_sees_duplicates() -> None:
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 100
     assert lines[1].split()[:4] == ["train", "4", "1", "1"]
-    assert "1 texts of test are also in train" in text
+    assert "also in train: 1 text of test" in text
     assert "labels: 2 (x 3, y 1)" in text
 
 
@@ -462,7 +462,7 @@ def test_profile_of_scores_contradictions_and_nothing() -> None:
     scores = data.Examples.from_lists([f"t{i}" for i in range(9)], [str(i / 2) for i in range(9)])
     assert "labels: numbers from 0 to 4, median 2" in data.profile(scores)
     torn = data.Examples.from_lists(["a", "a", "b", "b", "c"], ["x", "y", "x", "x", "y"])
-    assert "contradictions: 1 texts have more than one label" in data.profile(torn)
+    assert "contradictions: 1 text with more than one label" in data.profile(torn)
     assert data.profile(scores[:0]).splitlines()[1].split()[:2] == ["train", "0"]
 
 

@@ -444,14 +444,14 @@ def test_prodigy_keeps_what_was_accepted(tmp_path: Path) -> None:
     )
     read = data.read(path)
     assert (read.texts, read.labels) == ((["Anna"],), [["B-per"]])
-    assert "1 rows that weren't accepted are left out" in read.notes
+    assert "left out, as not accepted: 1 row" in read.notes
     choice = {**said, "text": "a", "options": [], "accept": ["x"], "answer": "accept"}
     assert data.read(lines(tmp_path / "y.jsonl", choice)).labels == ["x"]
     # Without their hashes, as scripts write them on.
     bare = [{"text": t, "label": "x", "answer": a} for t, a in zip("abc", ANSWERS)]
     read = data.read(lines(tmp_path / "bare.jsonl", *bare))
     assert (read.texts, read.labels) == ((["a"],), ["x"])
-    assert read.notes == ("2 rows that weren't accepted are left out",)
+    assert read.notes == ("left out, as not accepted: 2 rows",)
     span = [{"start": 0, "end": 4, "label": "per"}]
     bare = [{"text": "Anna", "spans": span, "answer": each} for each in ANSWERS]
     assert len(tagged(lines(tmp_path / "spans.jsonl", *bare))) == 1

@@ -59,7 +59,7 @@ def test_weights_go_with_their_rows() -> None:
     assert examples[[3, 1]].weights == [3.0, 1.0]
     for part in tt.data.split(examples, seed=3):
         assert [f"text {weight:.0f}" for weight in part.weights or []] == part.texts[0]
-    assert "weights: numbers from 0 to 39, median 19.5; 1 rows of 0" in tt.data.profile(examples)
+    assert "weights: numbers from 0 to 39, median 19.5; 1 row of 0" in tt.data.profile(examples)
     assert weighing.taught(examples).texts[0] == examples.texts[0][1:]
     assert weighing.without(examples).weights is None
 

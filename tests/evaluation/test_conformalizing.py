@@ -2,6 +2,7 @@
 
 import json
 import re
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import tensorflow as tf
 import tfhub_transfer as tt
 from tfhub_transfer import cli
 from tfhub_transfer.reporting import plots
+from tfhub_transfer.tasks import conformal
+from tfhub_transfer.tasks.whole import trust
 
 NAMES = ["bad", "fine", "good"]
 TEXTS = [
@@ -187,9 +190,9 @@ def test_a_report_says_what_became_of_it(make_encoder: Callable[[str], Path]) ->
     assert shares[at] == taken.mean() and accuracy[at] == (~wrong)[taken].mean()
     model, examples = made(make_encoder, tt.tasks.Regression)
     told = tt.conformalize(model, examples, 0.75)
-    trust = tt.evaluate(model, examples, baselines=False).trust
-    assert trust is not None and trust["coverage"] >= 0.75
-    assert trust["half_width"] == told["half_width"]
+    found = tt.evaluate(model, examples, baselines=False).trust
+    assert found is not None and found["coverage"] >= 0.75
+    assert found["half_width"] == told["half_width"]
 
 
 class Own(tt.tasks.Classification):
@@ -255,6 +258,17 @@ def train(tmp_path: Path, encoder: Path, *more: str, count: int = 40) -> int:
     data.write_text("\n".join(map(json.dumps, lines(count))), "utf-8")
     words = ["train", "--task", "classification", "--data", data, "--output", tmp_path / "out"]
     return cli.main([str(word) for word in [*words, "--encoder", encoder, *more]])
+
+
+def test_where_no_answer_is_accepted_it_says_which_share_is_wrong() -> None:
+    report: Any = types.SimpleNamespace(pictures={}, notes=[])
+    scores = np.array([[0.6, 0.4]] * 4)
+    limits = conformal.Limits(accept_from=0.9, most_wrong=0.3, rows=9)
+    trust.describe_classes(report, limits, np.array([0, 0, 0, 1]), scores)
+    assert report.trust["wrong_of_accepted"] is None
+    assert report.notes == [
+        "0 of 4 answers are accepted; of all 25.0% are wrong, and asked for were 30.0% at most"
+    ]
 
 
 @pytest.mark.slow

@@ -15,11 +15,12 @@ from tfhub_transfer.data.label_columns import MOST_CLASSES
 from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming.wording import counted
 from tfhub_transfer.models import encoding, seen
 from tfhub_transfer.models.encoding import Encodes
 from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.reporting.data_reports import DataReport
-from tfhub_transfer.reporting.findings import Finding, Found, counted
+from tfhub_transfer.reporting.findings import Finding, Found
 from tfhub_transfer.tasks import Regression, Task, layouts, nearness
 
 # Rows that an encoder reads: of more, so many that are drawn.

@@ -15,7 +15,8 @@ from tfhub_transfer.checks.cross_validation import FOLDS, Judged
 from tfhub_transfer.checks.gathered import CLASSES, NUMBERS, SETS, Gathered, names_of
 from tfhub_transfer.checks.giveaways import Giveaway
 from tfhub_transfer.data.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
-from tfhub_transfer.reporting.findings import Finding, Found, counted, spelled
+from tfhub_transfer.incoming.wording import counted
+from tfhub_transfer.reporting.findings import Finding, Found, spelled
 
 # Of all rows of two classes, the share that is taken for the other, from which they are alike.
 ALIKE = 0.25

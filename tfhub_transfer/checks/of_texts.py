@@ -7,7 +7,8 @@ import numpy as np
 
 from tfhub_transfer.checks import duplicates, scripts
 from tfhub_transfer.checks.gathered import NUMBERS, Gathered
-from tfhub_transfer.reporting.findings import Finding, Found, counted, spelled
+from tfhub_transfer.incoming.wording import counted
+from tfhub_transfer.reporting.findings import Finding, Found, spelled
 
 # How suspicious a row is of which only that is known: it counts twice, or is like no other.
 REPEATED, ODD = 0.1, 0.25

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfhub_transfer.data import label_columns, outliers
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import values
+from tfhub_transfer.incoming import values, wording
 
 # What stands for no label in some files, and for a class in others.
 _NONE = ("na", "n/a", "none", "null", "-", "?", "unlabeled", "unlabelled")
@@ -95,7 +95,7 @@ def _shared_lines(given: Mapping[str, Split]) -> list[str]:
     texts = {name: set(zip(*examples.texts)) for name, examples in given.items()}
     names = list(texts)
     shared = [
-        f"{len(texts[a] & texts[b])} texts of {b} are also in {a}"
+        f"also in {a}: {wording.counted(len(texts[a] & texts[b]), 'text')} of {b}"
         for i, a in enumerate(names)
         for b in names[i + 1 :]
         if texts[a] & texts[b]
@@ -124,7 +124,11 @@ def _label_lines(train: Split) -> list[str]:
     for texts, label in zip(zip(*train.texts), labels):
         answers[texts].add(str(label))
     torn = sum(len(found) > 1 for found in answers.values())
-    return [*lines, f"contradictions: {torn} texts have more than one label"] if torn else lines
+    return (
+        [*lines, f"contradictions: {wording.counted(torn, 'text')} with more than one label"]
+        if torn
+        else lines
+    )
 
 
 def _weight_lines(train: Split) -> list[str]:
@@ -133,7 +137,7 @@ def _weight_lines(train: Split) -> list[str]:
         return []
     low, middle, high = np.percentile(weights, [0, 50, 100])
     silent = sum(weight == 0 for weight in weights)
-    none = f"; {silent} rows of 0 teach nothing" if silent else ""
+    none = f"; {wording.counted(silent, 'row')} of 0, to teach nothing" if silent else ""
     return [f"weights: numbers from {low:g} to {high:g}, median {middle:g}{none}"]
 
 

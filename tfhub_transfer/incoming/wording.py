@@ -113,6 +113,21 @@ def require_whole_label(label: _T, place: str) -> _T:
     return label
 
 
+def counted(count: int, one: str) -> str:
+    """So many of something, in words.
+
+    Args:
+        count: How many.
+        one: What one of them is called.
+
+    Example:
+
+    >>> counted(1, "row"), counted(2000, "row")
+    ('1 row', '2,000 rows')
+    """
+    return f"{count:,} {one}{'s' * (count != 1)}"
+
+
 def listed(texts: object) -> list[object]:
     """Rows as a list.
 

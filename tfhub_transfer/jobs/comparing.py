@@ -10,7 +10,7 @@ from tfhub_transfer import (
 )
 from tfhub_transfer.data import writing
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming.wording import shown, wrapped
+from tfhub_transfer.incoming.wording import counted, shown, wrapped
 from tfhub_transfer.jobs.options.comparing import CompareJob
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.reporting import comparisons
@@ -116,7 +116,10 @@ def _measured(place: Path, told: dict[str, Any]) -> Measured:
 def _lines(found: Comparison, most: int) -> list[str]:
     """What there is to say of two reports."""
     wide = max([len(each.metric) for each in found.differences] + [0])
-    lines = [f"{found.examples:,} examples", f"{'':<{wide}}     first    second    second - first"]
+    lines = [
+        counted(found.examples, "example"),
+        f"{'':<{wide}}     first    second    second - first",
+    ]
     for each in found.differences:
         value = each.second - each.first
         ends = (
@@ -128,7 +131,7 @@ def _lines(found: Comparison, most: int) -> list[str]:
         lines.append(f"{row}  {value:+8.4f}  {ends}  {said}".rstrip())
     if found.counts is not None:
         lines.append(_counted(found))
-    lines.append(f"{len(found.changed):,} answers changed{_in_all(found)}")
+    lines.append(f"{counted(len(found.changed), 'answer')} changed{_in_all(found)}")
     for own in found.changed[:most]:
         lines += _told(own)
     return lines

@@ -205,7 +205,7 @@ def _write(job: PredictJob, output: Path) -> None:
     spread = (answers.name(asking.SCORES),)
     rows = asking.shown(answers, answers.count())
     count = writing.write(rows, output, spread, answers.types)
-    say(f"Written to {output}: {count:,} answers; {answers.cut}")
+    say(f"Written to {output}: {wording.counted(count, 'answer')}; {answers.cut}")
     say_notes(answers)
 
 

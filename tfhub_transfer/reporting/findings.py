@@ -94,18 +94,3 @@ def names_of_texts(count: int) -> tuple[str, ...]:
         count: How many texts a row has.
     """
     return ("text",) if count == 1 else ("text_a", "text_b", "text_c")[:count]
-
-
-def counted(count: int, one: str) -> str:
-    """So many of something, in words.
-
-    Args:
-        count: How many.
-        one: What one of them is called.
-
-    Example:
-
-    >>> counted(1, "row"), counted(2000, "row")
-    ('1 row', '2,000 rows')
-    """
-    return f"{count:,} {one}{'s' * (count != 1)}"

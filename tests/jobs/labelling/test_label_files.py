@@ -197,7 +197,7 @@ def test_annotators_of_label_studio_who_disagree_are_told(tmp_path: Path) -> Non
     rows[1]["annotations"] += studio({}, "a")["annotations"]
     found = answered(tmp_path / "two.json", json.dumps(rows))
     assert [row.label for row in found.rows] == ["a", "a"]
-    assert found.notes == ["of 1 texts annotators say different things; the first one's word holds"]
+    assert found.notes == ["of 1 text annotators say different things; the first one's word holds"]
     rows[0]["annotations"][1]["was_cancelled"] = True
     assert not answered(tmp_path / "one.json", json.dumps(rows)).notes
 
@@ -245,6 +245,14 @@ def test_tables_of_ones_own(tmp_path: Path) -> None:
 def test_answers_that_are_refused(content: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(tt.InputError, match=message):
         answered(tmp_path / "back.csv", content, Classification(["x", "y"]), classes=["x", "y"])
+
+
+def test_a_label_that_is_missing_names_the_option_that_label_has(tmp_path: Path) -> None:
+    content = "text,label\na,x\nb,NA\n"
+    with pytest.raises(tt.InputError, match="line 3: a label is missing.*among given `--labels`"):
+        answered(tmp_path / "back.csv", content)
+    found = answered(tmp_path / "back.csv", content, Classification(["x", "NA"]))
+    assert [row.label for row in found.rows] == ["x", "NA"]
 
 
 def test_a_batch_is_named_by_what_it_was_chosen_by() -> None:

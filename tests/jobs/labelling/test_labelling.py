@@ -114,7 +114,7 @@ def test_through_a_file_and_back(words: list[Any], tmp_path: Path, run: Any) -> 
     lines = [f"{row['text']},{row['text'].split()[1]},{row['reason']}" for row in batch[:9]]
     answers.write_text("\n".join(["text,label,reason", *lines, f"{batch[9]['text']},,x"]))
     status, out, _ = run(*words, "--answers", answers, "--format", "label-studio")
-    assert status == 0 and "9 labels are new, 0 known" in out and "1 rows have no label yet" in out
+    assert status == 0 and "9 labels are new, 0 known" in out and "1 row without a label yet" in out
     assert "random text: accuracy" in out and '<Choice value="bad"/>' in out
     assert len(rows(tmp_path)) == 9
     tasks = json.loads((tmp_path / "out.after-9.json").read_text())
@@ -122,7 +122,7 @@ def test_through_a_file_and_back(words: list[Any], tmp_path: Path, run: Any) -> 
     assert {task["data"]["text"] for task in tasks}.isdisjoint(row["text"] for row in batch[:9])
     answers.write_text(f"text,label\n{batch[0]['text']},odd\nanother text,good\n")
     status, out, _ = run(*words, "--answers", answers)
-    assert "1 labels are new, 1 known" in out and "1 texts have another label in" in out
+    assert "1 label is new, 1 known" in out and "1 text with another label in" in out
     assert rows(tmp_path)[-1] == {"text": "another text", "label": "good", "reason": "given"}
     # A file of that name by somebody else stays.
     (tmp_path / "out.after-10.jsonl").write_text("mine")

@@ -374,7 +374,7 @@ def test_vectors_stand_beside_the_columns_too(
     (tmp_path / "in" / "b.txt").write_text("\n".join(TEXTS[:2]), encoding="utf-8")
     words = ["encode", text_encoder, "--data", tmp_path / "in", "--normalize", "--output"]
     status, out, err = run(*words, tmp_path / "out")
-    assert status == 0 and "2 of 2 shards, 14 answers, 1 bad rows" in out, err
+    assert status == 0 and "2 of 2 shards, 14 answers, 1 bad row in" in out, err
     read = pyarrow.parquet.read_table(tmp_path / "out" / "a.parquet")
     assert read.schema.field("embedding").type == pyarrow.list_(pyarrow.float32(), 8)
     assert read.column_names == ["id", "text", "embedding"]
@@ -517,7 +517,7 @@ def test_beam_writes_the_same_files(
     assert run(*given, tmp_path / "local")[0] == 2
     by_beam = [*given, tmp_path / "beam", "--runner", "beam", *words]
     status, out, err = run(*by_beam)
-    assert status == 2 and "3 of 4 shards, 12 answers, 1 bad rows" in out
+    assert status == 2 and "3 of 4 shards, 12 answers, 1 bad row in" in out
     assert "answers: 12\n" in err and "bad_rows: 1\n" in err and "failed_shards: 1\n" in err
     names = [*files(tmp_path / "local"), "_bad/s-1.jsonl.jsonl", "_bad/s-3.csv.jsonl"]
     assert files(tmp_path / "beam") == files(tmp_path / "local")
@@ -526,7 +526,7 @@ def test_beam_writes_the_same_files(
     (tmp_path / "in" / "s-3.csv").write_text("id,text\n1,a\n", encoding="utf-8")
     before = (tmp_path / "beam" / "s-0.jsonl").stat().st_mtime_ns
     status, out, err = run(*by_beam)
-    assert status == 0 and "4 of 4 shards (3 done before), 13 answers, 1 bad rows" in out, err
+    assert status == 0 and "4 of 4 shards (3 done before), 13 answers, 1 bad row in" in out, err
     assert "answers: 1\n" in err
     assert (tmp_path / "beam" / "s-0.jsonl").stat().st_mtime_ns == before
 

@@ -1,6 +1,7 @@
 """`train --unlabelled`: which texts it reads, what learns from what, what is refused."""
 
 import json
+import types
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,20 @@ def test_labels_count_as_much_as_they_are_sure(weight: Any) -> None:
     assert np.asarray(task.encode(found.labels)).tolist() == [1, 0, 1, 0]
 
 
+def test_rows_of_weight_0_are_not_counted_as_learned_from(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = Examples.from_lists(["a", "b", "c"], ["x", "y", "x"], weight=[1, 0, 2])
+    labels = pseudo_labels.Labels(np.array([0]), np.array([1]), np.array([0.5]))
+    right = dict.fromkeys(pseudo_labels.WAYS, 1)
+    judged = pseudo_labels.Judged("self-training", labels, right, 1, 2, 0)
+    monkeypatch.setattr(pseudo_labelling, "_judged", lambda *given: judged)
+    monkeypatch.setattr(pseudo_labelling, "fine_tune", lambda *given, **how: History())
+    model: Any = types.SimpleNamespace(task=tt.tasks.Classification(["x", "y"]))
+    pseudo_labelling._fit([("d",)], model, own, own, plan=tt.Plan())
+    assert "Trained on 2 labelled texts and 1 more" in capsys.readouterr().out
+
+
 def test_of_too_many_texts_some_are_drawn(
     text_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +142,7 @@ def test_of_too_many_texts_some_are_drawn(
     ("options", "received"),
     [
         (["--few-shot", "on"], "--few-shot on"),
+        (["--few-shot", "auto"], "--few-shot auto"),
         (["--refit"], "--refit"),
         (["--block", "cnn"], "a head that reads token vectors"),
         (["--task", "multi-label"], "--task multi-label"),
@@ -154,7 +170,7 @@ def test_what_it_is_no_use_for_is_refused(
     rows = [{"review": text, "label": "x", "weight": 1} for text in sentiment[0][:8]]
     rows += [{"review": "other", "label": "y", "weight": 0}]
     one.write_text("\n".join(map(json.dumps, rows)), "utf-8")
-    words = [w for w in words if w != "--quick" or options != ["--few-shot", "on"]]
+    words = [w for w in words if w != "--quick" or options[0] != "--few-shot"]
     (tmp_path / "other.jsonl").write_text('{"body": "a film"}', "utf-8")
     places = {
         "other": tmp_path / "other.jsonl",

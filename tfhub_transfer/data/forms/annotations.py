@@ -21,6 +21,7 @@ from tfhub_transfer.data.forms.base import (
     of_rows,
 )
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import wording
 from tfhub_transfer.shapes import Row
 
 # What a tool wrote, of the shape that its reader is annotated with: `_read` says so if it is not.
@@ -219,12 +220,11 @@ def _unlike(raw: Written, place: str, name: str) -> InputError:
 
 
 def _said(name: str, has_spans: bool, left: int, disputed: int) -> list[str]:
+    texts = wording.counted(disputed, "text")
     told = {
         f"spans of {name} are read as words and tags, IOB2": has_spans,
-        f"{left} rows that weren't accepted are left out": left,
-        f"of {disputed} texts annotators say different things; the first one's word holds": (
-            disputed
-        ),
+        f"left out, as not accepted: {wording.counted(left, 'row')}": left,
+        f"of {texts} annotators say different things; the first one's word holds": disputed,
     }
     return [line for line, holds in told.items() if holds]
 

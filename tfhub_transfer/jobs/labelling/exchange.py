@@ -198,7 +198,7 @@ def _labels(given: list[_Row], task: Task, classes: Sequence[str] | None) -> lis
     try:
         labels = task.read_labels([row.cell for row in given]) if given else []
     except RowError as error:
-        raise InputError(f"{given[error.row].place}: {error.reason}") from error
+        raise InputError(f"{given[error.row].place}: {_for_label(error.reason)}") from error
     found = list(map(label_of, labels))
     for row, label in zip(given, found):
         if classes is not None and not set(names_of(label)) <= set(classes):
@@ -207,6 +207,11 @@ def _labels(given: list[_Row], task: Task, classes: Sequence[str] | None) -> lis
                 f"class with `--labels`. Received: {row.cell!r}"
             )
     return found
+
+
+def _for_label(reason: str) -> str:
+    """What is wrong with a label, with the option that `label` names classes by."""
+    return reason.replace("`class_names` (`--class-names`)", "`--labels`")
 
 
 def _once(given: list[_Row], labels: list[Label]) -> list[Labelled]:

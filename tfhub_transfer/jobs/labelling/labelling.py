@@ -93,14 +93,15 @@ class _Work:
         odd = [row for row, own in zip(found.rows, known) if own and own.label != row.label]
         if new:
             self.kept.add(new)
-        say(f"{answers}: {len(new):,} labels are new, {len(found.rows) - len(new):,} known")
+        say(f"{answers}: {_are(len(new), 'label')} new, {len(found.rows) - len(new):,} known")
         for note in found.notes:
             say(f"{answers}: {note}")
         if found.blank:
-            say(f"{answers}: {found.blank:,} rows have no label yet")
+            say(f"{answers}: {wording.counted(found.blank, 'row')} without a label yet")
         if odd:
+            texts = wording.counted(len(odd), "text")
             say(
-                f"{answers}: {len(odd):,} texts have another label in {self.kept.path}, which "
+                f"{answers}: {texts} with another label in {self.kept.path}, which "
                 f"stays, such as {wording.json_line(odd[0].text[:60])}"
             )
         self._report()
@@ -124,7 +125,8 @@ class _Work:
                 )
             atomic.check_file(target, b"", False, (job.data, job.output))
             atomic.write_text(target, content)
-        say(f"Written to {target}: {len(batch)} texts to label; then the same with `--answers`")
+        texts = wording.counted(len(batch), "text")
+        say(f"Written to {target}: {texts} to label; then the same with `--answers`")
         if job.format == "label-studio":
             say(exchange.label_studio_config(self._names(), self._task.takes_blank))
         elif job.format == "doccano":
@@ -136,7 +138,7 @@ class _Work:
         read = terminals.key if keys.single else terminals.line
         session = Session(self.kept, keys, read, say, self._target(), self._skipped)
         if self.kept.rows:
-            say(f"{self.kept.path}: {len(self.kept.rows):,} labels are there; going on")
+            say(f"{self.kept.path}: {_are(len(self.kept.rows), 'label')} there; going on")
         say("\n".join(keys.help()))
         with terminals.by_keys(keys.single):
             while batch := self._next():
@@ -145,7 +147,8 @@ class _Work:
                     break
                 self._report()
         if self.kept.rows:
-            say(f"\n{self.kept.path}: {len(self.kept.rows):,} labels; {self._more()} goes on")
+            known = wording.counted(len(self.kept.rows), "label")
+            say(f"\n{self.kept.path}: {known}; {self._more()} goes on")
 
     def _more(self) -> str:
         """The command that asks for more labels, in words."""
@@ -225,10 +228,9 @@ def told(judged: Judged, batch: int) -> list[str]:
     lines = []
     if judged.accuracy is not None and judged.interval is not None:
         low, high = judged.interval
-        texts = "text" if judged.tests == 1 else "texts"
+        texts = wording.counted(judged.tests, "random text")
         lines.append(
-            f"By the {judged.tests:,} random {texts}: accuracy {judged.accuracy:.3f} "
-            f"(95 %: {low:.3f} to {high:.3f})"
+            f"By the {texts}: accuracy {judged.accuracy:.3f} (95 %: {low:.3f} to {high:.3f})"
         )
     else:
         lines.append("Accuracy: not known yet; it needs two classes, and random texts")
@@ -236,10 +238,16 @@ def told(judged: Judged, batch: int) -> list[str]:
         lines.append("What more labels would bring: not known yet")
     else:
         lines.append(
-            f"{batch} more labels: expected {100 * judged.gain.value:+.1f} points of accuracy, "
+            f"{wording.counted(batch, 'more label')}: expected "
+            f"{100 * judged.gain.value:+.1f} points of accuracy, "
             f"+- {100 * judged.gain.error:.1f}"
         )
     return lines
+
+
+def _are(count: int, one: str) -> str:
+    """So many of something are, in words."""
+    return f"{wording.counted(count, one)} {'is' if count == 1 else 'are'}"
 
 
 def _classes(job: LabelJob) -> list[str] | None:

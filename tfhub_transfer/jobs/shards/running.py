@@ -311,9 +311,9 @@ def _tell(output: Output, outcomes: dict[str, Outcome | None], before: int) -> N
     cut = Truncation(sum(each.cut[0] for each in known), count, sum(each.cut[1] for each in known))
     failed = {name: each.failed for name, each in outcomes.items() if each and each.failed}
     done = len(outcomes) - len(failed)
-    parts = [f"{done:,} of {len(outcomes):,} shards", f"{count:,} answers"]
+    parts = [f"{done:,} of {len(outcomes):,} shards", wording.counted(count, "answer")]
     parts[0] += f" ({before:,} done before)" if before else ""
-    parts += [f"{bad:,} bad rows in {output.place / BAD}"] if bad else []
+    parts += [f"{wording.counted(bad, 'bad row')} in {output.place / BAD}"] if bad else []
     say(f"Written to {output.place}: {', '.join(parts)}; {cut}")
     for note in dict.fromkeys(note for each in known for note in each.notes):
         print(visible(note), file=sys.stderr)

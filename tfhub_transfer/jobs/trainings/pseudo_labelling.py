@@ -57,7 +57,8 @@ def _require_possible(job: TrainJob) -> None:
         "--refit": job.refit,
         "--workers": job.workers > 1,
         "several processes": cluster.place().count > 1,
-        "--few-shot on": job.few_shot == "on",
+        # It would draw together, and be judged by, what has one class as nobody said.
+        f"--few-shot {job.few_shot}": job.few_shot != "off",
         "--back-translate": job.back_translate,
         "a head that reads token vectors": job.block != "none" or job.pooling == "attention",
     }
@@ -114,10 +115,11 @@ def unseen(texts: Sequence[tuple[str, ...]], splits: Splits) -> list[tuple[str, 
     if not kept:
         raise InputError(
             "unlabelled texts are to be others than those of training, validation and test; give "
-            f"more. Received: {len(texts):,} rows, each blank or a text of these"
+            f"more. Received: {wording.counted(len(texts), 'row')}, each blank or a text of these"
         )
     if left := len(texts) - len(kept):
-        say(wording.wrapped(f"Left out, as blank, there twice, or texts of a split: {left:,} rows"))
+        rows = wording.counted(left, "row")
+        say(wording.wrapped(f"Left out, as blank, there twice, or texts of a split: {rows}"))
     return [*kept.values()]
 
 
@@ -140,7 +142,8 @@ def _fit(
     together = train_split
     if found.labels is not None:
         together = with_labels(train_split, own, found.labels, model.task.class_names)
-        say(f"Trained on {len(train_split):,} labelled texts and {len(found.labels.rows):,} more")
+        labelled = wording.counted(len(data.weighing.taught(train_split)), "labelled text")
+        say(f"Trained on {labelled} and {len(found.labels.rows):,} more")
     # What was drawn so far depends on how many texts there are.
     runtime.seed_everything(plan.seed)
     history = fine_tune(model, together, validation, **how)
@@ -174,7 +177,7 @@ def _judged(
     if len(np.unique(classes)) < 2:
         raise InputError(
             "labels for unlabelled texts need labelled ones of two classes that teach; leave "
-            f"`--unlabelled` out. Received: {len(classes):,} of one class"
+            f"`--unlabelled` out. Received: {wording.counted(len(classes), 'text')} of one class"
         )
     rounds = pseudo_labels.FOLDS + 1
     with progress.stage("Giving labels to unlabelled texts", rounds, final=False) as stage:

@@ -203,7 +203,7 @@ def describe_classes(
         )
         report.notes.append(
             f"{taken.sum()} of {len(right)} answers are accepted{wrong}; of all "
-            f"{1 - right.mean():.1%} are, and asked for were {limits.most_wrong:.1%} at most"
+            f"{1 - right.mean():.1%} are wrong, and asked for were {limits.most_wrong:.1%} at most"
         )
     if limits.cutoffs:
         held = sets(limits, scores)[np.arange(len(labels)), labels]
