@@ -72,6 +72,18 @@ def test_somebody_elses_folder_is_never_replaced(data: Path, tmp_path: Path, run
     )
 
 
+def test_an_encoder_that_is_read_is_never_replaced(data: Path, tmp_path: Path, run: Run) -> None:
+    # What this package wrote it would replace.
+    own = tmp_path / "own"
+    assert run(data, "--output", own)[0] == 0
+    before = sorted(own.iterdir())
+    for out in (own, own / "inside"):
+        words = ("--output", out, "--overwrite", "--encoder", own)
+        status, _, err = run(data, *words)
+        assert status == 2 and "must lie apart from what is read" in err
+    assert sorted(own.iterdir()) == before
+
+
 def test_nothing_is_left_of_what_fails(
     data: Path,
     tmp_path: Path,

@@ -35,7 +35,7 @@ def check_data(job: CheckJob) -> None:
     """
     files = {"train": job.data, "validation": job.validation, "test": job.test}
     given = {name: file for name, file in files.items() if file is not None}
-    read = [*given.values(), str(job.model or "")]
+    read = [*given.values(), str(job.model or ""), job.encoder]
     atomic.check_output(job.output, job.overwrite, read)
     model, columns = None, _columns(job)
     if job.model is not None:
