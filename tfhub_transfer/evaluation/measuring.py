@@ -55,9 +55,9 @@ def evaluate(
     >>> report.save("out/report")
     PosixPath('out/report')
     """
-    require_model(model)
     seed = ranges.whole_number("seed", seed, *ranges.SEED)
     baselines = choices.flag("baselines", baselines)
+    require_model(model)
     if model.task.several:
         return _evaluate_tasks(model, examples, train, baselines, seed, alone or {})
     if alone:
