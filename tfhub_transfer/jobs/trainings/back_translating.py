@@ -19,6 +19,7 @@ from tfhub_transfer.jobs.trainings import training
 from tfhub_transfer.models.encoding import MODEL_FILE
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.recipes import back_translation
+from tfhub_transfer.recipes.active_learning.pools import same
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.tasks import TASKS, Task
@@ -119,7 +120,7 @@ def unjudged(targets: list[str], splits: Splits) -> list[str]:
 
 
 def _folded(text: object) -> str:
-    return " ".join(str(text).split()).casefold()
+    return same(str(text))
 
 
 def _column(job: TrainJob, file: data.File) -> list[object]:

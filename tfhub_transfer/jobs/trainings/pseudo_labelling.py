@@ -18,6 +18,7 @@ from tfhub_transfer.jobs.three_splits import Splits
 from tfhub_transfer.jobs.trainings import back_translating, training
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.recipes import pseudo_labels
+from tfhub_transfer.recipes.active_learning.pools import same
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.tasks import TASKS, nearness
@@ -124,7 +125,7 @@ def unseen(texts: Sequence[tuple[str, ...]], splits: Splits) -> list[tuple[str, 
 
 
 def _folded(row: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(" ".join(text.split()).casefold() for text in row)
+    return tuple(map(same, row))
 
 
 def _fit(
