@@ -43,6 +43,10 @@ _AFTER = 3.0
 _DRAWS = 100
 # The tuners whose trials may be any: a grid's are in order, and Hyperband's go on behind others.
 _FREE = ("random", "bayesian")
+# Of the trials of a Bayesian search so many are drawn at random, to begin with: as SMAC's default has
+# it (Lindauer et al. 2022). KerasTuner's own is three times as many as there are settings, which of
+# 20 trials over our 14 settings leaves none to be chosen by what is known.
+_AT_RANDOM = 0.25
 # Epochs of `Hyperband`'s longest trials, at least: of fewer there is nothing to choose between.
 _FEWEST_EPOCHS = 3
 
@@ -212,6 +216,9 @@ def _tuner(
     made.oracle.max_trials = most_trials
     if job.tuner == "grid":
         made.oracle.populate_space = _Grid(made.oracle)
+    if job.tuner == "bayesian":
+        made.oracle.num_initial_points = math.ceil(_AT_RANDOM * (most_trials or TRIALS))
+        made.oracle.populate_space = _Untried(made.oracle)
     made.oracle.populate_space = _DefaultsFirst(made.oracle)
     return made
 
@@ -232,6 +239,30 @@ class _Grid:
         if values is None:
             return {"status": "IDLE" if oracle.ongoing_trials else "STOPPED", "values": None}
         return {"status": "RUNNING", "values": values}
+
+
+class _Untried:
+    """Draws a trial at random in place of a Bayesian one that was tried already.
+
+    A Gaussian process may hold the same values for the best again and again, of few choices above
+    all, and goes on when all of them were tried.
+    """
+
+    def __init__(self, oracle: Any) -> None:
+        self._oracle, self._draw = oracle, oracle.populate_space
+
+    def __call__(self, trial_id: str) -> dict[str, Any]:
+        oracle = self._oracle
+        found: dict[str, Any] = self._draw(trial_id)
+        tried = (each.hyperparameters.values for each in oracle.trials.values())
+        if found["status"] != "RUNNING" or found["values"] not in tried:
+            return found
+        points, oracle.num_initial_points = oracle.num_initial_points, math.inf
+        try:
+            other: dict[str, Any] = self._draw(trial_id)
+        finally:
+            oracle.num_initial_points = points
+        return other
 
 
 class _DefaultsFirst:
