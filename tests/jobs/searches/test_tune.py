@@ -526,6 +526,69 @@ def test_any_seed_is_one_for_the_tuner(tmp_path: Path, seed: int, taken: int) ->
     np.random.RandomState(made.seed)  # as KerasTuner draws
 
 
+def bayesian(place: Path, *choices: float, trials: int | None = 20) -> keras_tuner.Tuner:
+    """A Bayesian tuner as `tune` makes it, over one setting that is best in its middle."""
+
+    def build(hp: keras_tuner.HyperParameters) -> None:
+        if choices:
+            hp.Choice("rate", [*choices])
+        else:
+            hp.Float("rate", 0.0, 1.0)
+
+    objective = keras_tuner.Objective("val_loss", "min")
+    made: keras_tuner.Tuner = tuners._tuner(
+        *(tuners._Apart, job(tuner="bayesian"), build, objective, place, trials)  # type: ignore[arg-type]
+    )
+    made.oracle.verbose = 0
+    return made
+
+
+def through(tuner: keras_tuner.Tuner, count: int) -> list[float]:
+    """What so many trials drew, each of which comes to its end before the next begins."""
+    drawn = []
+    for _ in range(count):
+        trial = tuner.oracle.create_trial("one")
+        if trial.status != "RUNNING":
+            break
+        drawn.append(float(trial.hyperparameters.values["rate"]))
+        tuner.oracle.update_trial(trial.trial_id, {"val_loss": (drawn[-1] - 0.5) ** 2})
+        trial.status = "COMPLETED"
+        tuner.oracle.end_trial(trial)
+    return drawn
+
+
+@pytest.mark.parametrize(("trials", "random"), [(20, 5), (None, 5), (9, 3), (1, 1)])
+def test_a_quarter_of_a_bayesian_search_is_drawn_at_random(
+    tmp_path: Path, trials: int | None, random: int
+) -> None:
+    assert bayesian(tmp_path, trials=trials).oracle.num_initial_points == random
+
+
+@pytest.mark.filterwarnings("ignore:The optimal value found for")
+def test_a_bayesian_search_looks_where_trials_were_good(tmp_path: Path) -> None:
+    drawn = through(bayesian(tmp_path), 12)
+    assert len(drawn) == 12
+    best = np.abs(np.subtract(drawn, 0.5))
+    assert best[7:].max() < best[1:5].min()  # the first is the default, 0
+
+
+def test_a_bayesian_search_goes_on_as_this_version_draws(tmp_path: Path) -> None:
+    """What an older version noted of its draws isn't what this one draws by."""
+    began = bayesian(tmp_path)
+    began.oracle.num_initial_points = None
+    through(began, 1)
+    began.save()
+    on = bayesian(tmp_path, trials=12)
+    assert len(on.oracle.trials) == 1 and on.oracle.num_initial_points == 3
+
+
+@pytest.mark.filterwarnings("ignore:The optimal value found for")
+def test_a_bayesian_search_tries_nothing_twice(tmp_path: Path) -> None:
+    choices = (0.1, 0.3, 0.5, 0.7, 0.9)
+    drawn = through(bayesian(tmp_path, *choices), 20)
+    assert sorted(drawn) == [*choices]  # and ends, as nothing is left
+
+
 @pytest.mark.parametrize(
     ("more", "most"),
     [
