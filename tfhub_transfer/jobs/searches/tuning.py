@@ -30,7 +30,7 @@ from tfhub_transfer.jobs.searches.chief import Chief, opened
 from tfhub_transfer.jobs.searches.notes import TrialNotes, noted, shared_place
 from tfhub_transfer.jobs.searches.worker import Remote, joined
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
-from tfhub_transfer.jobs.trainings import continuing, refitting
+from tfhub_transfer.jobs.trainings import continuing, refitting, trusting
 from tfhub_transfer.jobs.trainings.training import check_output, say_of_texts, train
 from tfhub_transfer.reporting import search_reports, searches
 from tfhub_transfer.storage import scratch
@@ -105,6 +105,7 @@ def _tune(
         try:
             runtime.seed_everything(job.seed)
             splits, task = read_splits(plain, joint)
+            trusting.require_tellable(plain, task, splits)
             if job.refit:
                 refitting.pooled(splits)  # which refuses now what it would after hours
             if job.folds:
