@@ -49,7 +49,7 @@ def learn_scope(model: TransferModel, train: Examples, validation: Examples, see
     Example:
 
     >>> model = build_model("auto", task)
-    >>> told = learn_scope(model, train, validation)
+    >>> told = learn_scope(model, train, examples)
     >>> 0.0 <= model.predict_text(["What a lovely film"])[0]["scope_score"] <= 1.0
     True
     """

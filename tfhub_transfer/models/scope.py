@@ -26,8 +26,9 @@ MOST, _MOST_NUMBERS = 5000, 4_000_000
 _ROWS = 2048
 # Of distances so many are kept at most, evenly by rank.
 _KNOTS = 1000
-# Distances that differ by less are one: rounding makes no other answer.
-_ALIKE = 1e-5
+# Distances that differ by less, as a share of the middle one, or by rounding, are one: between two
+# that hardly differ the share would fall so steeply that rounding makes another answer.
+_ALIKE, _ROUNDING = 2e-4, 1e-6
 _ARRAYS = ("vectors", "distances", "shares")
 _FILE, _TOLD = "arrays", "told.json"
 
@@ -205,9 +206,9 @@ def _knots(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _starts(ordered: np.ndarray) -> list[int]:
     """Where values begin that are more than rounding above those before."""
-    starts = [0]
+    starts, alike = [0], max(_ROUNDING, _ALIKE * float(np.median(ordered)))
     for place, value in enumerate(ordered):
-        if value > ordered[starts[-1]] + _ALIKE:
+        if value > ordered[starts[-1]] + alike:
             starts.append(place)
     return starts
 
