@@ -194,10 +194,19 @@ def test_training_on_makes_it_void_and_others_never_have_it(
         assert model.scope is None
     assert scope.SCORE not in served(tmp_path / "serving", TEXTS)
     assert tt.load_model(tmp_path / "model.keras").scope is None
-    # Asked again it is of the vectors that there are now.
-    tt.learn_scope(model, train, validation)
-    found = scores(model.predict_text(list(validation.texts[0])))
-    assert np.sort(found) == pytest.approx(np.arange(0.025, 1.0, 0.05), abs=1e-3)
+
+
+def test_asked_again_it_is_of_the_vectors_that_there_are(
+    make_encoder: Callable[[str], Path],
+) -> None:
+    """Those of a head that pools as it has learned to, which no store may keep."""
+    model, train, validation = made(make_encoder("bert_still"), head=tt.Head(pooling="attention"))
+    layer = model.get_layer("attention_pooling")
+    for place in range(2):
+        layer.set_weights([np.full_like(each, 2.0 * place) for each in layer.get_weights()])
+        tt.learn_scope(model, train, validation)
+        found = scores(model.predict_text(list(validation.texts[0])))
+        assert np.sort(found) == pytest.approx(np.arange(0.025, 1.0, 0.05), abs=1e-3)
 
 
 def test_what_answers_elsewhere_gives_scores_alone(make_encoder: Callable[[str], Path]) -> None:
