@@ -26,9 +26,9 @@ def learn_scope(model: TransferModel, train: Examples, validation: Examples, see
     Answers have `scope_score` from then on, float32: the share of the validation split's texts that
     lie farther from the training's than this one. Of texts like these it is anything from 0 to 1,
     one as often as the other; below 0.05 only one text in twenty. It compares what the head starts
-    from, by the cosine with the third nearest of at most 5,000 training texts (Sun et al. 2022,
-    https://arxiv.org/abs/2204.06507), and says nothing of the answer. It is in whatever is saved or
-    exported. Training on makes it void.
+    from, by the mean cosine with the three nearest of at most 5,000 training texts (after Sun et
+    al. 2022, https://arxiv.org/abs/2204.06507), and says nothing of the answer. It is in whatever
+    is saved or exported. Training on makes it void.
 
     Args:
         model: A trained model of whole texts or pairs: of classes, several labels, ordered classes

@@ -1,9 +1,10 @@
 """How far a text's vector lies from those that a model was trained on, as a share of others.
 
-The distance is that to the `NEAREST`-th nearest training vector, all being of length 1 (Sun et al.
-2022, "Out-of-Distribution Detection with Deep Nearest Neighbors", https://arxiv.org/abs/2204.06507).
-Of many training vectors a sample is kept. How far is far, texts say that the model wasn't trained
-on: the share of them that lie farther away. `benchmarks/scope.py` has why it is no other distance.
+The distance is that to the nearest training vectors, all being of length 1 (Sun et al. 2022,
+"Out-of-Distribution Detection with Deep Nearest Neighbors", https://arxiv.org/abs/2204.06507; they
+take the k-th nearest, here it is the mean of the first few). Of many training vectors a sample is
+kept. How far is far, texts say that the model wasn't trained on: the share of them that lie
+farther away. `benchmarks/scope.py` has why it is no other distance.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ from tfhub_transfer.errors import InputError
 
 # What answers call it.
 SCORE = "scope_score"
-# Which of the nearest counts: chosen by `benchmarks/scope.py`.
+# How many of the nearest count: of 1 to 10, the best over many classes and few, many texts and few.
 NEAREST = 3
 # Vectors that are kept at most, and numbers of all of them: 16 MB.
 MOST, _MOST_NUMBERS = 5000, 4_000_000
@@ -54,15 +55,15 @@ class Scope:
     def distance(self, asked: tf.Tensor) -> tf.Tensor:
         """How far vectors are from training vectors, float32 `[n]`, as graph code.
 
-        It is 1 less the cosine with the `NEAREST`-th nearest, so from 0 to 2; with the farthest,
-        where there are fewer.
+        It is 1 less the mean cosine with the `NEAREST` nearest, so from 0 to 2; with all, where
+        there are fewer.
 
         Args:
             asked: `[n, d]`.
         """
         cosines = tf.matmul(_unit(asked), tf.constant(self.vectors), transpose_b=True)
         nearest = tf.math.top_k(cosines, min(NEAREST, len(self.vectors))).values
-        return tf.maximum(1.0 - nearest[:, -1], 0.0)
+        return tf.maximum(1.0 - tf.reduce_mean(nearest, axis=-1), 0.0)
 
     def score(self, asked: tf.Tensor) -> tf.Tensor:
         """The share of texts left out that lie farther away, float32 `[n]`, as graph code.

@@ -106,7 +106,7 @@ class TransferModel(wiring.InParts):
 
     @property
     def scope(self) -> Scope | None:
-        """What tells how far texts lie from those of the training, once `learn_scope` was called."""
+        """What tells how far from the training's texts others lie, if `learn_scope` was called."""
         return self._scope
 
     @scope.setter
