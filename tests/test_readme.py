@@ -153,6 +153,7 @@ def pairs() -> None:
     kinds = ("yes", "no")
     rows = [{"premise": f"a {n}", "hypothesis": f"b {n}", "label": kinds[n % 2]} for n in range(40)]
     _rows("pairs.csv", rows)
+    _rows("more.csv", [{"review": f"a film without a label, number {n}"} for n in range(30)])
 
 
 def labelled() -> None:
