@@ -106,7 +106,7 @@ class TrialNotes:
         """
         for name in trials:
             for path in (self.project / f"trial_{name}").glob("*.weights.h5"):
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def token(self) -> str:
         """What tells who reads it there that this is the folder: see `shared_place`."""
