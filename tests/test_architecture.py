@@ -81,6 +81,7 @@ INNER_FLOORS = {
     ],
     "evaluation": [
         ["calibrating", "cautions", "conformalizing"],
+        ["scoping"],
         ["measuring"],
         ["__init__"],
     ],
@@ -157,10 +158,11 @@ INNER_FLOORS = {
     ],
     "models": [
         [
-            *("archives", "compiling", "filling", "fitting", "forward", "last_layer", "seen"),
+            *("archives", "compiling", "filling", "fitting", "forward", "scope", "seen"),
             *("shares", "shown_batches"),
         ],
-        ["answers", "batches", "counting", "stored_features"],
+        ["batches", "counting", "last_layer", "stored_features"],
+        ["answers"],
         ["boundary", "resuming", "showing"],
         ["one_file"],
         ["given_ids"],
