@@ -43,10 +43,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "checks": [
-        [
-            *("confident", "cross_validation", "duplicates", "giveaways", "guessing", "outlying"),
-            "scripts",
-        ],
+        ["confident", "cross_validation", "duplicates", "giveaways", "guessing", "outlying"],
         ["gathered"],
         ["of_labels", "of_texts"],
         ["checking"],
@@ -80,7 +77,8 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "evaluation": [
-        ["calibrating", "cautions", "conformalizing"],
+        ["calibrating", "cautions", "conformalizing", "slicing"],
+        ["weakness"],
         ["measuring"],
         ["__init__"],
     ],
@@ -199,7 +197,7 @@ INNER_FLOORS = {
         ["contents"],
         [
             *("findings", "metrics", "operating_points", "plots", "predictions", "searches"),
-            "standings",
+            *("standings", "weak_spots"),
         ],
         ["confidence_bins", "groups", "pages", "paired", "search_plots"],
         ["comparisons", "data_reports", "reports", "search_reports"],
@@ -208,7 +206,7 @@ INNER_FLOORS = {
     ],
     "reporting/pages": [
         ["markup", "subjects"],
-        ["faults", "joint", "passages", "reading", "searched"],
+        ["faults", "joint", "passages", "reading", "searched", "weaknesses"],
         ["report"],
         ["__init__"],
     ],
@@ -300,7 +298,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "texts": [
-        ["joining", "sentences", "signs"],
+        ["joining", "scripts", "sentences", "signs"],
         ["splitting"],
         ["__init__"],
     ],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfhub_transfer.incoming import ranges, usual
-from tfhub_transfer.jobs.options.declaring import FOLDER, PAIR, Form, Trust, option
+from tfhub_transfer.jobs.options.declaring import FOLDER, PAIR, SLICE, Form, Trust, option
 
 # What may be chosen is known where it is done, too: but that imports TensorFlow. A test holds both
 # together.
@@ -153,6 +153,7 @@ class Labelled:
         "numbers that say how much each row teaches; measured, all rows count alike",
         metavar="COLUMN",
     )
+    slice: str | Sequence[str] | None = option(None, SLICE, metavar="COLUMN[,COLUMN]")
     class_names: str | Sequence[str] | None = option(
         None,
         "classes, in the order of numbers as labels, those of ordinal-regression from the lowest; "

@@ -31,7 +31,12 @@ from tfhub_transfer.jobs.searches.notes import TrialNotes, noted, shared_place
 from tfhub_transfer.jobs.searches.worker import Remote, joined
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
 from tfhub_transfer.jobs.trainings import continuing, refitting
-from tfhub_transfer.jobs.trainings.training import check_output, say_of_texts, train
+from tfhub_transfer.jobs.trainings.training import (
+    check_output,
+    require_columns,
+    say_of_texts,
+    train,
+)
 from tfhub_transfer.reporting import search_reports, searches
 from tfhub_transfer.storage import scratch
 from tfhub_transfer.tasks import Task
@@ -52,8 +57,7 @@ TRIALS_FILE, BEST_FILE, TUNING_FILE = "trials.jsonl", "best.json", "tuning.html"
 # What changes no trial.
 _BESIDE = (
     *("output", "overwrite", "trials", "minutes", "trust_code", "data", "validation", "test"),
-    "refit",
-    "workers",
+    *("refit", "workers", "slice"),
 )
 # Rows that are asked to see how long a row takes.
 _ASKED = 128
@@ -105,6 +109,7 @@ def _tune(
         try:
             runtime.seed_everything(job.seed)
             splits, task = read_splits(plain, joint)
+            require_columns(plain, splits)
             if job.refit:
                 refitting.pooled(splits)  # which refuses now what it would after hours
             if job.folds:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ from tfhub_transfer.encoders import (
 )
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.evaluation import calibrating, cautions
+from tfhub_transfer.evaluation import calibrating, cautions, slicing
 from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs import run_records
@@ -117,6 +117,7 @@ def _train(
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job, joint)
     trusting.require_tellable(job, task, splits)
+    require_columns(job, splits)
     whole = refitting.pooled(splits) if _refits(job) else splits
     model = build_within(job, task, registry.source_of(job.encoder))
     notes.spare = _check_room(job, model) if cluster.is_chief() else 0
@@ -333,6 +334,25 @@ def _refits(job: TrainJob) -> bool:
     return getattr(job, "refit", False)
 
 
+def require_columns(job: TrainJob, splits: Splits | JointSplits) -> None:
+    """Refuses, while nothing has been spent, columns to slice by that no test example has.
+
+    Args:
+        job: What is to be done.
+        splits: What was read.
+
+    Raises:
+        InputError: If there is no such column.
+    """
+    tests = {name: own.test for name, own in splits.by_task().items()}
+    slicing.columns_of_tasks(tests, _slices(job))
+
+
+def _slices(job: TrainJob) -> str | Sequence[str] | None:
+    """What the report is sliced by; students of `distill` have no such option."""
+    return getattr(job, "slice", None)
+
+
 def _few_shot(job: TrainJob) -> str:
     """Whether texts of a class are drawn together first; not of students and first looks."""
     return "off" if job.quick else getattr(job, "few_shot", "off")
@@ -394,7 +414,7 @@ def _finish(
     started, (splits, whole) = time.perf_counter(), read
     tested = sum(len(own.test) for own in splits.by_task().values())
     with progress.stage("Measuring, beside baselines", unit="test examples") as stage:
-        report = evaluate(model, splits.test, train=whole.train)
+        report = evaluate(model, splits.test, train=whole.train, slices=_slices(job))
         stage.count = tested
     for name, own in splits.by_task().items():
         of_task = report.reports[name] if isinstance(report, JointReport) else report

@@ -25,6 +25,7 @@ class Single(Protocol):
     notes: list[str]
     entities: contents.Entities
     slices: list[contents.Slice]
+    weak_spots: contents.WeakSpots
     thresholds: contents.Thresholds | None
     attention: list[contents.Attention]
     setup: Mapping[str, object]
