@@ -147,7 +147,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "jobs/trainings": [
-        ["continuing", "refitting", "sharing", "trusting"],
+        ["continuing", "more_labels", "refitting", "sharing", "trusting"],
         ["training"],
         ["back_translating", "demonstration", "distilling"],
         ["pseudo_labelling"],

@@ -58,6 +58,7 @@ class Record(TypedDict, total=False):
         histories: Those of each of several tasks.
         profile: The data on one screen; of several tasks one for each.
         alone: What each of several tasks reached by itself.
+        learning_curve: What more labels would bring.
     """
 
     arguments: Mapping[str, object]
@@ -73,6 +74,7 @@ class Record(TypedDict, total=False):
     plan: Mapping[str, object]
     outcomes: Sequence[object]
     calibration: object
+    learning_curve: object
     limits: object
     history: object
     histories: object

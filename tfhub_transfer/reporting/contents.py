@@ -177,6 +177,22 @@ class WeakSpots(TypedDict, total=False):
     rows: list[WeakSpot]
 
 
+class LearningCurve(TypedDict, total=False):
+    """What more labels would bring, by heads that learned from fewer; nothing where nobody asked.
+
+    `labels` are how many taught and `accuracy` how many others these heads got right, on average;
+    `gain` is by how much the accuracy would rise with `more` labels beside those of `now`, and
+    `error` one standard error of that.
+    """
+
+    labels: list[int]
+    accuracy: list[float]
+    now: int
+    more: int
+    gain: float
+    error: float
+
+
 class Taken(TypedDict):
     """How often a type was taken for which; `None` is nothing."""
 

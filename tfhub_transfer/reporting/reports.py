@@ -61,6 +61,7 @@ class Report:
         slices: Numbers by groups of examples, `{"by", "rows"}` each (see `groups.means`).
         weak_spots: Groups of examples beside all others, those first that cost most (see
             `contents.WeakSpots`).
+        learning_curve: What more labels would bring (see `contents.LearningCurve`).
         thresholds: Precision and recall if answers are given from a score on (see
             `operating_points.table`), or `None`.
         trust: What became of what `conformalize` said of answers, or `None`.
@@ -95,6 +96,9 @@ class Report:
     entities: contents.Entities = dataclasses.field(default_factory=contents.Entities)
     slices: list[contents.Slice] = dataclasses.field(default_factory=list)
     weak_spots: contents.WeakSpots = dataclasses.field(default_factory=contents.WeakSpots)
+    learning_curve: contents.LearningCurve = dataclasses.field(
+        default_factory=contents.LearningCurve
+    )
     thresholds: contents.Thresholds | None = None
     trust: contents.Trust | None = None
     attention: list[contents.Attention] = dataclasses.field(default_factory=list)
@@ -234,6 +238,7 @@ class Report:
         verdict = self.verdict()
         said = [verdict] if verdict else []
         said += weak_spots.sentences(self.weak_spots)
+        said += weak_spots.of_more_labels(self.learning_curve)
         said += [f"WARNING: {warning}" for warning in self.warnings]
         # What training kept was said as it went, and stands with the curves.
         kept = self.history.get("kept", [])

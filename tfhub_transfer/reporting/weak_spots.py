@@ -1,7 +1,7 @@
-"""Weak spots in words: the groups of examples that cost most."""
+"""What would make a model better, in words: weak spots to look at, more labels."""
 
 from tfhub_transfer.incoming.wording import counted, shown
-from tfhub_transfer.reporting.contents import WeakSpot, WeakSpots
+from tfhub_transfer.reporting.contents import LearningCurve, WeakSpot, WeakSpots
 
 # What a screen shows, and characters of a name; the page has all.
 _MOST, _LONGEST = 3, 60
@@ -44,3 +44,20 @@ def _sentence(spot: WeakSpot, number: str) -> str:
         f"{shown(spot['value'], 3)} against {shown(spot['rest'], 3)} of the others, which costs "
         f"{spot['harm']:.1%} of all errors."
     )
+
+
+def of_more_labels(found: LearningCurve) -> list[str]:
+    """What more labels are expected to bring, as a sentence; none where nobody asked.
+
+    Args:
+        found: As a report has it.
+    """
+    if not found:
+        return []
+    whole = found["now"] + found["more"]
+    return [
+        f"With {whole:,} training labels instead of {found['now']:,} expect "
+        f"{100 * found['gain']:+.1f} ± {100 * found['error']:.1f} points of accuracy, as heads on "
+        f"{found['labels'][0]:,} to {found['labels'][-1]:,} labels say, on the encoder as it was "
+        "before training."
+    ]

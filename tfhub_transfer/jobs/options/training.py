@@ -298,6 +298,11 @@ class FewLabels:
         "where answers left out say that it helps",
         metavar="FILE",
     )
+    learning_curve: bool = option(
+        False,
+        "the report says what twice the labels would bring, by heads that learn from fewer, on the "
+        "encoder as it was",
+    )
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)

@@ -35,7 +35,7 @@ from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.processes import workers
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
-from tfhub_transfer.jobs.trainings import continuing, refitting, sharing, trusting
+from tfhub_transfer.jobs.trainings import continuing, more_labels, refitting, sharing, trusting
 from tfhub_transfer.models.building import build_model, compiles, default_optimizer
 from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE, Record
 from tfhub_transfer.models.transfer import TransferModel
@@ -118,6 +118,7 @@ def _train(
     splits, task = read_splits(job, joint)
     trusting.require_tellable(job, task, splits)
     require_columns(job, splits)
+    more_labels.require_curve(job, task, splits)
     whole = refitting.pooled(splits) if _refits(job) else splits
     model = build_within(job, task, registry.source_of(job.encoder))
     notes.spare = _check_room(job, model) if cluster.is_chief() else 0
@@ -136,12 +137,13 @@ def _train(
         runtime.precision_of_all(model.distribute_strategy, precision, model.encoder.dimension),
         atomic.folder(job.output, job.overwrite or replaced) as scratch,
     ):
+        curve = more_labels.twice_the_labels(job, model, splits) if cluster.is_chief() else None
         done = _fit(job, model, (splits, whole), scratch, notes, fit)
         if done is None:
             return model, splits, None
         model, learned = done
         learned["seconds"]["training"] += notes.seconds
-        record: Record = {**_asked(job, joint), **learned}
+        record: Record = {**_asked(job, joint), **learned, "learning_curve": curve}
         # The model is whole: if its report or export fails, it is moved out of what is thrown away.
         with kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
             report = _finish(job, model, (splits, whole), record, scratch)
@@ -428,6 +430,8 @@ def _finish(
         for name, own in splits.by_task().items()
     }
     record["profile"] = profiles if isinstance(report, JointReport) else profiles[""]
+    if isinstance(report, Report) and record["learning_curve"]:
+        report.learning_curve = record["learning_curve"]
     run_records.describe(report, record)
     record["seconds"]["evaluation"] = time.perf_counter() - started
     if not job.quick:

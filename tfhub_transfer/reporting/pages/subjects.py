@@ -26,6 +26,7 @@ class Single(Protocol):
     entities: contents.Entities
     slices: list[contents.Slice]
     weak_spots: contents.WeakSpots
+    learning_curve: contents.LearningCurve
     thresholds: contents.Thresholds | None
     attention: list[contents.Attention]
     setup: Mapping[str, object]

@@ -2,7 +2,7 @@
 
 from tfhub_transfer.incoming.wording import shown
 from tfhub_transfer.reporting import weak_spots
-from tfhub_transfer.reporting.contents import WeakSpot, WeakSpots
+from tfhub_transfer.reporting.contents import LearningCurve, WeakSpot, WeakSpots
 from tfhub_transfer.reporting.pages import markup
 from tfhub_transfer.reporting.pages.markup import cell, escaped
 
@@ -61,3 +61,19 @@ def _cells(spot: WeakSpot) -> list[str]:
         f"{spot['harm']:.1%}",
         weak_spots.verdict(spot),
     ]
+
+
+def more_labels(found: LearningCurve) -> list[str]:
+    """The section of what more labels would bring; nothing where nobody asked.
+
+    Args:
+        found: As a report has it.
+    """
+    rows = [
+        [f"{count:,}", shown(accuracy, 3)]
+        for count, accuracy in zip(found.get("labels", []), found.get("accuracy", []))
+    ]
+    said = weak_spots.of_more_labels(found)
+    heads = ["labels", "accuracy of a linear head"]
+    parts = [f'<p class="soft">{escaped(each)}</p>' for each in said]
+    return ["<h2>More labels</h2>", *parts, markup.table(heads, rows, text=())] if rows else []
