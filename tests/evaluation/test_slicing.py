@@ -3,7 +3,6 @@
 import datetime
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tfhub_transfer.data import Examples
@@ -23,8 +22,8 @@ def counts(cells: object) -> dict[str, int]:
 
 
 def test_values_are_groups_and_blank_cells_are_one() -> None:
-    cells = ["web"] * 7 + [" web"] + ["mail"] * 6 + ["", " ", None, float("nan"), pd.NA]
-    assert counts(cells) == {"mail": 6, "web": 8, slicing.BLANK: 5}
+    cells = ["web"] * 7 + [" web"] + ["mail"] * 6 + ["", " ", None, float("nan")]
+    assert counts(cells) == {"mail": 6, "web": 8, slicing.BLANK: 4}
 
 
 def test_rare_values_are_one_group_and_so_are_those_beyond_twenty() -> None:
@@ -46,7 +45,7 @@ def test_few_numbers_are_values_and_many_are_quarters() -> None:
 
 
 @pytest.mark.parametrize(
-    "as_given", [str, lambda day: day, pd.Timestamp, lambda day: f"{day}T10:00:00+02:00"]
+    "as_given", [str, lambda day: day, np.datetime64, lambda day: f"{day}T10:00:00+02:00"]
 )
 def test_many_dates_are_quarters(as_given: object) -> None:
     days = [datetime.date(2024, 1, 1) + datetime.timedelta(days) for days in range(40)]

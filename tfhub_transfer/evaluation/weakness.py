@@ -77,8 +77,8 @@ def found(faults: Faults, groups: Sequence[Group], low: bool, seed: int = 0) -> 
     """Groups beside all other examples, those first that cost most.
 
     Whether a group is worse by chance alone is told by drawing as many of all examples: exactly
-    where each is right or wrong (Fisher's exact test), else by 9999 draws of up to 200 rows and by
-    the normal distribution of more. For every group that is looked at counts as one more try, by
+    where each is right or wrong (Fisher's exact test), else by 9999 draws, of more than 200 rows
+    by the normal distribution. For every group that is looked at counts as one more try, by
     Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure", which asks nothing of how
     groups go together.
 
@@ -183,15 +183,18 @@ def _by_chance(faults: Faults, groups: Sequence[np.ndarray], seed: int) -> list[
 
 
 def _by_draws(above: np.ndarray, rows: np.ndarray, drawn: np.ndarray) -> float:
-    """The chance of a sum of rows: those that were drawn may come twice, so that they vary more."""
-    mine, count = int(rows.sum()), len(above)
-    total = float(above[rows].sum())
-    narrower = math.sqrt((count - mine) / (count - 1))
-    if mine > _FEW:
-        spread = float(above.std()) * math.sqrt(mine) * narrower
+    """The chance of a sum of rows, by the smaller side: what one has more, the other has less.
+
+    Drawn rows may come twice, so that their sums vary more, by a factor that is known.
+    """
+    count, mine = len(above), int(rows.sum())
+    few, side = min((mine, 1.0), (count - mine, -1.0))
+    total, narrower = float(above[rows].sum()), math.sqrt((count - few) / (count - 1))
+    if few > _FEW:
+        spread = float(above.std()) * math.sqrt(few) * narrower
         return float(scipy.stats.norm.sf(total / spread)) if spread else 1.0
     # Equal sums are equal in whatever order they were added up.
-    as_bad = drawn[:, mine - 1] * narrower >= total - 1e-9 * np.abs(above).sum()
+    as_bad = side * drawn[:, few - 1] * narrower >= total - 1e-9 * np.abs(above).sum()
     return float((1 + as_bad.sum()) / (1 + _DRAWS))
 
 
