@@ -18,7 +18,9 @@ def examples(**columns: list[object]) -> Examples:
 
 
 def counts(cells: object) -> dict[str, int]:
-    return {each.name: int(each.rows.sum()) for each in slicing.of_columns({"source": cells})}  # type: ignore[dict-item]
+    return {
+        each.name: int(each.rows.sum()) for each in slicing.groups_of_columns({"source": cells})
+    }  # type: ignore[dict-item]
 
 
 def test_values_are_groups_and_blank_cells_are_one() -> None:
@@ -103,7 +105,7 @@ def test_of_several_tasks_each_has_its_own_columns() -> None:
 
 
 def named(texts: list[str]) -> dict[tuple[str, str], np.ndarray]:
-    return {(each.by, each.name): each.rows for each in slicing.of_texts(texts)}
+    return {(each.by, each.name): each.rows for each in slicing.groups_of_texts(texts)}
 
 
 def test_texts_are_grouped_by_length_script_and_words() -> None:

@@ -228,7 +228,7 @@ def test_sentences_are_of_what_is_weak_alone() -> None:
     group = some(100)
     lost[group.rows] = np.arange(100) % 2
     found = weakness.found(Faults("accuracy", lost, np.ones(ROWS)), [group, some(90, 7)], low=False)
-    [said] = weak_spots.sentences(found)
+    [said] = weak_spots.of_groups(found)
     harm = found["rows"][0]["harm"]
     rest = 1 - lost[~group.rows].mean()
     assert said == (
@@ -236,4 +236,4 @@ def test_sentences_are_of_what_is_weak_alone() -> None:
         f"which costs {harm:.1%} of all errors."
     )
     assert {weak_spots.verdict(row) for row in found["rows"]} >= {"weak"}
-    assert weak_spots.sentences({}) == []
+    assert weak_spots.of_groups({}) == []

@@ -141,7 +141,7 @@ def columns_of_tasks(
     return found
 
 
-def of_columns(given: Mapping[str, Sequence[object]]) -> Iterator[Group]:
+def groups_of_columns(given: Mapping[str, Sequence[object]]) -> Iterator[Group]:
     """Groups by values of columns: the most frequent ones; quarters of many numbers or dates.
 
     Args:
@@ -223,7 +223,7 @@ def quarters(keys: np.ndarray, shown: Sequence[str]) -> list[str]:
     return found
 
 
-def of_texts(texts: Sequence[str]) -> list[Group]:
+def groups_of_texts(texts: Sequence[str]) -> list[Group]:
     """Groups by the length of texts, their script and words, each of `LEAST` examples or more.
 
     Args:

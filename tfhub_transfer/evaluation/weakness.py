@@ -47,7 +47,7 @@ def add(
     if faults is None:
         return
     texts = [" ".join(own) for own in zip(*examples.texts)]
-    groups = [*slicing.of_columns(given), *slicing.of_texts(texts)]
+    groups = [*slicing.groups_of_columns(given), *slicing.groups_of_texts(texts)]
     low = report.standing.less_is_better(faults.number)
     report.weak_spots = found(faults, groups, low, seed)
     alike = {*given} - {spot["by"] for spot in report.weak_spots.get("rows", [])}

@@ -237,7 +237,7 @@ class Report:
             lines.append(f"{name:<{wide}}{shown(value):>12}{self.spread(name):>18}{cells}")
         verdict = self.verdict()
         said = [verdict] if verdict else []
-        said += weak_spots.sentences(self.weak_spots)
+        said += weak_spots.of_groups(self.weak_spots)
         said += weak_spots.of_more_labels(self.learning_curve)
         said += [f"WARNING: {warning}" for warning in self.warnings]
         # What training kept was said as it went, and stands with the curves.

@@ -7,7 +7,7 @@ from tfhub_transfer.reporting.contents import LearningCurve, WeakSpot, WeakSpots
 _MOST, _LONGEST = 3, 60
 
 
-def sentences(found: WeakSpots) -> list[str]:
+def of_groups(found: WeakSpots) -> list[str]:
     """The worst weak spots that are more than chance, a sentence each.
 
     Args:

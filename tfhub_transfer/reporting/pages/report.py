@@ -60,7 +60,7 @@ def page(report: Single, pictures: dict[str, bytes]) -> str:
         *_mistakes(report),
         *_slices(report),
         *weaknesses.sections(report.weak_spots),
-        *weaknesses.more_labels(report.learning_curve),
+        *weaknesses.curve_section(report.learning_curve),
         *reading.attention_tables(report.attention),
         *_thresholds(report, pictures),
         *_classes(report),

@@ -63,7 +63,7 @@ def _cells(spot: WeakSpot) -> list[str]:
     ]
 
 
-def more_labels(found: LearningCurve) -> list[str]:
+def curve_section(found: LearningCurve) -> list[str]:
     """The section of what more labels would bring; nothing where nobody asked.
 
     Args:

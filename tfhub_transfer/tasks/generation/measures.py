@@ -57,7 +57,7 @@ class Kind:
             badness="chrF lacks",
             without_interval=frozenset(scoring.VARIETY),
             parts=parts,
-            faults=faults,
+            faults=faults_of_texts,
             tells_winners=True,
             tiles=("chrf", "rouge1", "rouge2", "rougeL", "exact_match", "distinct_2", "repetition"),
         )
@@ -88,7 +88,7 @@ def parts(name: str, rows: Sequence[Prediction]) -> Parts | None:
     return Parts(found.parts[name], lambda weights: found.resampled(weights)[name])
 
 
-def faults(rows: Sequence[Prediction]) -> Faults | None:
+def faults_of_texts(rows: Sequence[Prediction]) -> Faults | None:
     """What rows lack of the best number that each has by itself, for `Standing`.
 
     Args:
