@@ -232,8 +232,8 @@ def test_sentences_are_of_what_is_weak_alone() -> None:
     harm = found["rows"][0]["harm"]
     rest = 1 - lost[~group.rows].mean()
     assert said == (
-        f"Weak spot: source web, 100 examples: accuracy 0.500 against {rest:.3f} of the others, "
-        f"which costs {harm:.1%} of all errors."
+        f"Weak spot: source web, 100 examples: accuracy 0.500 against {rest:.3f} of the others; "
+        f"as good as they, it would spare {100 * harm:.1f} % of all errors."
     )
     assert {weak_spots.verdict(row) for row in found["rows"]} >= {"weak"}
     assert weak_spots.of_groups({}) == []

@@ -41,8 +41,8 @@ def _sentence(spot: WeakSpot, number: str) -> str:
     by, group = (each[:_LONGEST] for each in (spot["by"], spot["group"]))
     return (
         f"Weak spot: {by} {group}, {counted(spot['count'], 'example')}: {number} "
-        f"{shown(spot['value'], 3)} against {shown(spot['rest'], 3)} of the others, which costs "
-        f"{spot['harm']:.1%} of all errors."
+        f"{shown(spot['value'], 3)} against {shown(spot['rest'], 3)} of the others; as good as "
+        f"they, it would spare {100 * spot['harm']:.1f} % of all errors."
     )
 
 

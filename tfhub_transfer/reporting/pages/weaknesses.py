@@ -58,7 +58,7 @@ def _cells(spot: WeakSpot) -> list[str]:
         between,
         shown(spot["rest"], 3),
         shown(spot["below"], 3),
-        f"{spot['harm']:.1%}",
+        f"{100 * spot['harm']:.1f} %",
         weak_spots.verdict(spot),
     ]
 
