@@ -30,6 +30,7 @@ class Job:
     rows: int
     task: str = "Classification"
     validation_rows: int = 300
+    columns: tuple[str, str] = ("text", "label")
 
 
 JOBS = {
@@ -37,6 +38,7 @@ JOBS = {
     "ag_news": Job("ag_news", "accuracy", 500),
     "banking77": Job("banking77", "accuracy", 2000, validation_rows=800),
     "go_emotions": Job("go_emotions", "micro_f1", 4000, "MultiLabel", 1000),
+    "wnut17": Job("wnut17", "f1", 1000, "TokenClassification", columns=("tokens", "tags")),
 }
 SPLITS = ("train", "validation", "test")
 # Numbers before and after, and what is better: less, or more.
@@ -48,7 +50,7 @@ def read(job: Job, folder: str, seed: int) -> dict[str, tt.data.Examples]:
     draw, found = np.random.default_rng(seed), {}
     for split, count in zip(SPLITS, (job.rows, job.validation_rows, None)):
         path = next((Path(folder) / job.folder).glob(f"{split}.jsonl*"))
-        every = tt.data.read(str(path), text="text", label="label")
+        every = tt.data.read(str(path), text=job.columns[0], label=job.columns[1])
         order = draw.permutation(len(every))[:count]
         found[split] = every[order]
     return found
@@ -56,6 +58,8 @@ def read(job: Job, folder: str, seed: int) -> dict[str, tt.data.Examples]:
 
 def measured(model: tt.TransferModel, test: tt.data.Examples, metric: str) -> dict[str, float]:
     """The numbers of a model on the test split."""
+    if model.task.name == "token-classification":
+        return of_tags(model, test, metric)
     scores = np.asarray(model.predict_scores(test), "float64")
     truth = model.task.encode(test.labels)
     found = model.task.measure(truth, scores.astype("float32"))
@@ -67,6 +71,16 @@ def measured(model: tt.TransferModel, test: tt.data.Examples, metric: str) -> di
         chances = np.clip(np.where(truth > 0, scores, 1 - scores), 1e-7, 1)
         nll, ece = -np.log(chances).mean(), calibration_error(truth.ravel() > 0, scores.ravel())
     return {"ece": ece, "nll": float(nll), "score": found[metric], "macro_f1": found["macro_f1"]}
+
+
+def of_tags(model: tt.TransferModel, test: tt.data.Examples, metric: str) -> dict[str, float]:
+    """The same of tags: how sure entities are by their answers, of words the loss."""
+    scores = model.predict_scores(test)
+    truth = np.concatenate([row.numpy() for row in model.task.encode(test.labels)])
+    nll = -np.log(np.maximum(np.concatenate(scores)[np.arange(len(truth)), truth], 1e-30)).mean()
+    report = tt.evaluate(model, test, baselines=False)
+    found = report.metrics
+    return {"ece": found["ece"], "nll": float(nll), "score": found[metric], "macro_f1": 0.0}
 
 
 def calibration_error(right: np.ndarray, confidence: np.ndarray) -> float:

@@ -15,7 +15,9 @@ import tfhub_transfer as tt
 from tfhub_transfer import cli
 from tfhub_transfer.models import scaling
 from tfhub_transfer.tasks import temperatures
+from tfhub_transfer.tasks.tagging import task as tagging_task
 from tfhub_transfer.tasks.temperatures import Scaling
+from tfhub_transfer.texts import joining
 
 ROWS = 400
 CLASSES = 3
@@ -262,6 +264,118 @@ def test_each_of_several_tasks_is_calibrated(make_encoder: Callable[[str], Path]
     assert np.abs(joint - 0.5).max() < 0.45
     with pytest.raises(tt.InputError, match="examples by name of each task"):
         tt.calibrate(model, {"other": mood})
+
+
+def sure_of_tags(make_encoder: Callable[[str], Path], scheme: str | None) -> tuple[Any, Any]:
+    """A tagger that is far too sure, and sentences of unlike length."""
+    keras.utils.set_random_seed(1)
+    names = ["B-film", "I-film", "O"] if scheme else ["NOUN", "OTHER", "VERB"]
+    task = tt.tasks.TokenClassification(names, scheme)
+    model = tt.build_model(str(make_encoder("bert_still")), task, sequence_length=16)
+    layer, generator = model.get_layer("scores"), np.random.default_rng(0)
+    layer.set_weights([generator.normal(0, 3.0, each.shape) for each in layer.get_weights()])
+    words = [f"{text} {end}".split() for text in TEXTS for end in ("", "a", "a b", "c d e", "f g")]
+    plain = tt.data.Examples.from_lists(
+        words, [["O" if scheme else "VERB"] * len(w) for w in words]
+    )
+    # Of what it says two of three are right.
+    tags = model.task.sequences(model.predict_scores(plain))
+    for row in tags:
+        for at in range(len(row)):
+            row[at] = names[generator.integers(0, 3)] if generator.random() < 0.4 else row[at]
+            if row[at] == "I-film" and (at == 0 or row[at - 1] == "O"):
+                row[at] = "B-film"  # what is inside of nothing begins something
+    return model, tt.data.Examples.from_lists(words, tags)
+
+
+@pytest.mark.parametrize("scheme", ["IOB2", None])
+def test_tags_are_scaled_by_one_temperature(
+    scheme: str | None, make_encoder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model, examples = sure_of_tags(make_encoder, scheme)
+    texts = [" ".join(row) for row in map(joining.split_words, examples.texts[0])]
+    before = model.predict_scores(examples)
+    plain, answers = tt.evaluate(model, examples, baselines=False), model.predict_text(texts)
+    told = tt.calibrate(model, examples)
+    assert told["kept"] == "temperature" and told["bias"] == [] and told["examples"] == len(texts)
+    # The likeliest temperature, found by trying many.
+    truth = [row.numpy() for row in model.task.encode(examples.labels)]
+    flat, right = np.concatenate(before).astype("float64"), np.concatenate(truth)
+
+    def loss(temperature: float) -> float:
+        shares = softmax(np.log(flat) / temperature, axis=1)
+        prior = np.log(temperature) ** 2 / (2 * len(right))  # as heavy as one word
+        return float(-np.log(shares[np.arange(len(right)), right]).mean() + prior)
+
+    best = min(np.exp(np.linspace(-1, 4, 5001)), key=loss)
+    assert told["temperature"] == pytest.approx(best, rel=2e-3) and best > 1.5
+    wanted = [softmax(np.log(each) / told["temperature"], axis=1) for each in before]
+    for found, own in zip(model.predict_scores(examples), wanted):
+        np.testing.assert_allclose(found, own, atol=2e-5)
+    # No answer is another one, but for its scores; nor in the export.
+    again = model.predict_text(texts)
+    tags = [[[word["tag"] for word in row["words"]] for row in each] for each in (answers, again)]
+    assert tags[0] == tags[1]
+    tt.export_saved_model(model, tmp_path / "serving")
+    served = tf.saved_model.load(str(tmp_path / "serving" / "1")).signatures["serving_default"]
+    found = served(tf.constant(texts))["score"].numpy()
+    for scores, row in zip(found, again):
+        np.testing.assert_allclose(
+            scores[: len(row["words"])], [word["score"] for word in row["words"]], atol=2e-5
+        )
+    report = tt.evaluate(model, examples, baselines=False)
+    assert report.calibration["before"]["ece"] == pytest.approx(plain.metrics["ece"], abs=1e-4)
+    now, then = (
+        -np.log(np.concatenate(each)[np.arange(len(right)), right]).mean()
+        for each in (wanted, before)
+    )
+    assert now < then - 0.1
+    assert any(f"is {now:.3f}, and would be {then:.3f} without" in note for note in report.notes)
+    assert report.metrics["f1" if scheme else "accuracy"] == pytest.approx(
+        plain.metrics["f1" if scheme else "accuracy"]
+    )
+    assert "reliability" in report.pictures
+    # As many answers are judged as are given, with the scores that they have.
+    part = "entities" if scheme else "words"
+    given = [one["score"] for row in again for one in row[part]]
+    bins = report.calibration
+    assert sum(bins["count"]) == len(given)
+    assert np.dot(bins["count"], bins["confidence"]) == pytest.approx(sum(given), rel=1e-4)
+
+
+def test_words_of_a_sentence_are_in_one_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a sentence would tell how sure to be of its other words."""
+    generator = np.random.default_rng(0)
+    owners = np.repeat(np.arange(50), 6)
+    truth = np.eye(2)[np.repeat(generator.integers(0, 2, 50), 6)]
+    scores = softmax(generator.normal(0, 2, (300, 2)), axis=1)
+    fitted, seen = temperatures.fitted, list[int]()
+
+    def noted(rows: np.ndarray, *given: Any) -> Any:
+        places = [np.flatnonzero((scores == row).all(axis=1))[0] for row in rows]
+        seen.append(len(set(owners[places])))
+        assert len(rows) == 6 * seen[-1]  # whole sentences
+        return fitted(rows, *given)
+
+    monkeypatch.setattr(temperatures, "fitted", noted)
+    found = temperatures.chosen(scores, truth, "softmax", biases=False, owners=owners)
+    assert seen[:5] == [40] * 5 and found.rows == 50
+    # Of fewer than twenty sentences nothing is fitted, whatever their words.
+    few = owners < 19
+    assert temperatures.chosen(scores[few], truth[few], "softmax", owners=owners[few]).rows == 19
+    assert not temperatures.chosen(scores[few], truth[few], "softmax", owners=owners[few]).losses
+
+
+def test_of_many_words_some_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = tt.tasks.TokenClassification(["A", "B"])
+    labels = [["A"] * (1 + row % 3) for row in range(30)]
+    scores = [np.full((len(row), 2), 0.5, "float32") for row in labels]
+    assert len(task.confident_rows(scores, labels, 0)[0]) == 60
+    monkeypatch.setattr(tagging_task, "_MOST_SCORES", 40)
+    shares, truth, owners = task.confident_rows(scores, labels, 0)
+    assert 17 <= len(shares) <= 20 and len(shares) == len(truth) == len(owners)
+    assert all((owners == row).sum() in (0, len(labels[row])) for row in range(30))
+    assert not np.array_equal(owners, task.confident_rows(scores, labels, 1)[2])
 
 
 def test_without_classes_there_is_nothing_to_do(make_encoder: Callable[[str], Path]) -> None:

@@ -533,9 +533,13 @@ def test_entities_are_spans_in_colours_that_say_what_became_of_them(tmp_path: Pa
     task = tt.tasks.TokenClassification().adapt(truth)
     task.sequences = lambda scores: [made]
     train = Examples.from_lists([joining.join_words(["rome", "x"])], [["B-place", "O"]])
+    flat = [np.full((len(words), 5), 0.2, "float32")]
     report = evaluate(
-        Fake(task, predict_scores=lambda examples: None), Examples.from_lists(texts, truth), train
+        Fake(task, predict_scores=lambda examples: flat), Examples.from_lists(texts, truth), train
     )
+    # Of the five that were given, each sure by a fifth, two are right.
+    assert sum(report.calibration["count"]) == 5
+    assert report.metrics["ece"] == pytest.approx(2 / 5 - 0.2)
     page, rows = saved(report, tmp_path)
     Parsed(page)
     assert report.entities["counts"] == {

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models import scaling
@@ -25,8 +23,9 @@ def calibrate(
     beside it (Alexandari et al. 2020), judges both and none by five-fold cross-validation on that
     split, and keeps the best. It is kept in the weights of the layer `scores`, so in whatever is
     saved or exported. A temperature changes no answer; biases are kept only if no fewer answers
-    are right. Of several labels a text it then chooses thresholds by the same folds: one for all
-    classes, or one for each, if the micro F1 of rows left out is higher than without.
+    are right; tags of words have none, and their folds are of sentences. Of several labels a text
+    it then chooses thresholds by the same folds: one for all classes, or one for each, if the micro
+    F1 of rows left out is higher than without.
 
     Args:
         model: A trained model; of several tasks each whose answers are classes.
@@ -81,11 +80,10 @@ def _one(model: TransferModel, examples: Any, seed: int, biases: bool) -> Told:
     require_examples(examples)
     scaling.take_back(model)
     task.check(examples)
-    scores = np.asarray(model.predict_scores(examples))
-    truth = task.encode(examples.labels)
-    if truth.ndim == 1:
-        truth = np.eye(scores.shape[1])[truth]
-    found = temperatures.chosen(scores, truth, task.calibrated_by, seed, biases)
+    given = model.predict_scores(examples)
+    scores, truth, owners = task.confident_rows(given, examples.labels, seed)
+    biases = biases and task.calibrated_by_class
+    found = temperatures.chosen(scores, truth, task.calibrated_by, seed, biases, owners)
     if found.scaling is not None:
         scaling.put(model, found.scaling)
         scores = found.scaling.applied(scores, task.calibrated_by)

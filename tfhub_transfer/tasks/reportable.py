@@ -66,6 +66,8 @@ class Reported:
     # What makes the scores of its layer `scores` of logits, if they are shares of classes that may
     # be scaled to mean what they say.
     calibrated_by: ClassVar[Link | None] = None
+    # Whether each class may be scaled by a number of its own, which changes answers.
+    calibrated_by_class: ClassVar[bool] = True
     # How they were scaled, once they are.
     calibration: Scaling | None = None
     # What `conformalize` can be asked for, of `coverage` and `abstain`; and what it found.
@@ -99,6 +101,23 @@ class Reported:
         return [_metric(metric) for metric in self.metrics()]
 
     # Confidence ------------------------------------------------------------------------------
+
+    def confident_rows(
+        self, scores: Joined, labels: Sequence[object], seed: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """What scores are scaled by: rows of one answer each.
+
+        Args:
+            scores: As `predict_scores` gives them.
+            labels: What is right, of each example.
+            seed: Seed of which rows are taken where there are more than it takes.
+
+        Returns:
+            Shares `[rows, classes]`, a 0 or a 1 for each of them, and which rows belong together,
+            a number for each `[rows]`; `None` if each stands for itself.
+        """
+        shares, truth = np.asarray(scores), self.encode(labels)
+        return shares, np.eye(shares.shape[1])[truth] if truth.ndim == 1 else truth, None
 
     def calibrate_answers(self, scores: np.ndarray, truth: np.ndarray, seed: int) -> Told:
         """Chooses on validation, of scaled scores, what else turns them into answers; nothing.

@@ -17,6 +17,8 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 # What makes shares of logits: one of all classes, or one of each class by itself.
 Link: TypeAlias = Literal["softmax", "sigmoid"]
+# Rows to fit to, and rows to judge by.
+_Folds: TypeAlias = "list[tuple[np.ndarray, ...]]"
 # What is recorded of it: JSON.
 Told: TypeAlias = dict[str, Any]
 FOLDS = 5
@@ -89,7 +91,7 @@ class Choice:
         scaling: The same in numbers; `None` of nothing.
         losses: The mean negative log-likelihood of each way on folds that it wasn't fitted to, in
             nats; empty if there were too few rows, or all of one class.
-        rows: How many there were.
+        rows: How many there were, of what belongs together.
     """
 
     kept: str
@@ -173,7 +175,12 @@ def fitted(scores: np.ndarray, truth: np.ndarray, link: Link, biased: bool) -> S
 
 
 def chosen(
-    scores: np.ndarray, truth: np.ndarray, link: Link, seed: int = 0, biases: bool = True
+    scores: np.ndarray,
+    truth: np.ndarray,
+    link: Link,
+    seed: int = 0,
+    biases: bool = True,
+    owners: np.ndarray | None = None,
 ) -> Choice:
     """What is fitted to a validation split, if it is better than nothing on folds left out of it.
 
@@ -188,14 +195,16 @@ def chosen(
         link: What made the shares.
         seed: Seed of the folds.
         biases: Whether there may be biases.
+        owners: A number for each row; rows of one number, as words of a sentence, are in one fold
+            and count as one.
     """
-    varies = _varies(truth)
-    if len(scores) < LEAST or not varies.any():
-        return Choice(NONE, None, {}, len(scores))
+    varies, count = _varies(truth), len(scores if owners is None else np.unique(owners))
+    if count < LEAST or not varies.any():
+        return Choice(NONE, None, {}, count)
     biases = biases and bool(link == "sigmoid" or varies.all())
     rows, made = {NONE: loss(scores, truth, link)}, scores
     for name in (TEMPERATURE, BIASED) if biases else (TEMPERATURE,):
-        made = _left_out(scores, truth, link, name == BIASED, seed)
+        made = _left_out(scores, truth, link, name == BIASED, _folds(truth, link, seed, owners))
         rows[name] = loss(made, truth, link)
     kept = TEMPERATURE if rows[TEMPERATURE].mean() < rows[NONE].mean() else NONE
     if biases and _is_right(made, truth, link) >= _is_right(scores, truth, link):
@@ -203,15 +212,15 @@ def chosen(
         if gained.mean() > gained.std(ddof=1) / np.sqrt(len(gained)):
             kept = BIASED
     found = None if kept == NONE else fitted(scores, truth, link, kept == BIASED)
-    return Choice(kept, found, {name: float(x.mean()) for name, x in rows.items()}, len(scores))
+    return Choice(kept, found, {name: float(x.mean()) for name, x in rows.items()}, count)
 
 
 def _left_out(
-    scores: np.ndarray, truth: np.ndarray, link: Link, biased: bool, seed: int
+    scores: np.ndarray, truth: np.ndarray, link: Link, biased: bool, folds: _Folds
 ) -> np.ndarray:
     """The scores of each row, scaled as the other folds would have it."""
     made = np.empty(scores.shape)
-    for others, own in _folds(truth, link, seed):
+    for others, own in folds:
         scaling = fitted(scores[others], truth[others], link, biased)
         made[own] = scaling.applied(scores[own], link)
     return made
@@ -224,7 +233,12 @@ def _is_right(scores: np.ndarray, truth: np.ndarray, link: Link) -> float:
     return float(((scores >= 0.5) == (truth > 0.5)).mean())
 
 
-def _folds(truth: np.ndarray, link: Link, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _folds(truth: np.ndarray, link: Link, seed: int, owners: np.ndarray | None) -> _Folds:
+    if owners is not None:
+        own = np.unique(owners, return_inverse=True)[1]
+        found = KFold(FOLDS, shuffle=True, random_state=seed).split(np.arange(own.max() + 1))
+        # Both sides hold numbers of owners.
+        return [tuple(np.flatnonzero(np.isin(own, side)) for side in both) for both in found]
     classes = truth.argmax(axis=1)
     # Of a class that has fewer rows than there are folds some would have none.
     if link == "softmax" and min(np.bincount(classes)[np.unique(classes)]) >= FOLDS:

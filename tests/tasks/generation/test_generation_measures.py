@@ -165,6 +165,11 @@ def test_documents_have_first_sentences_for_a_rival() -> None:
     test = Examples.from_lists(sources, [f"{sentence(row)}." for row in range(20)])
     report = reported(SUMMARY, [sentence(row + 2) for row in range(20)], test)
     assert list(report.baselines) == ["copy", "lead", "central"]
+    learned = reported(SUMMARY, [sentence(row + 2) for row in range(20)], test, test)
+    assert list(learned.baselines) == ["copy", "lead", "central", "nearest", "extractive"]
+    assert learned.baselines["extractive"]["rouge1"] == 1.0  # it saw that the first one is it
+    few = reported(SUMMARY, [sentence(row + 2) for row in range(20)], test, test[:9])
+    assert "extractive" not in few.baselines
     assert list(report.metrics) == ["rouge1", "rouge2", "rougeL", "chrf"]
     assert report.baselines["lead"]["rouge1"] == 1.0
     assert any(note.startswith("first sentences WINS: rouge1 ") for note in report.warnings)
@@ -186,11 +191,14 @@ def test_answers_in_dialogues_are_measured_for_variety() -> None:
 
 def test_of_many_training_examples_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measures, "_MOST_KNOWN", 10)
+    monkeypatch.setattr(measures, "_MOST_LEARNED", 15)
     train, test = made(range(32)), made(range(32, 54))
     answers = [text for (text,) in right(test.labels)]
     report = reported(TRANSLATION, answers, test, train)
     assert "baseline nearest: of 32 training examples 10 were drawn" in report.notes
     assert set(report.baselines) == {"copy", "nearest"}
+    report = reported(SUMMARY, answers, test, train)
+    assert "baseline extractive: of 32 training examples 15 were drawn" in report.notes
 
 
 def test_two_reports_are_compared_by_their_rows() -> None:

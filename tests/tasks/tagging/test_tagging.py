@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer.tasks import TokenClassification
-from tfhub_transfer.tasks.tagging import schemes, viterbi
+from tfhub_transfer.tasks.tagging import measures, schemes, viterbi
 from tfhub_transfer.tasks.tagging import task as tagging_task
 
 TAGS = {
@@ -35,6 +35,9 @@ def test_scores_are_those_of_seqeval_on_any_sequence(kind: str) -> None:
                 own = [found[name][k] for k in ("precision", "recall", "f1", "support")]
                 keys = ("precision", "recall", "f1-score", "support")
                 assert own == pytest.approx([expected[theirs][k] for k in keys])
+        told = measures.measure(truth, made, kind)
+        numbers = [expected["micro avg"][k] for k in ("precision", "recall", "f1-score")]
+        assert [told[k] for k in ("precision", "recall", "f1")] == pytest.approx(numbers)
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,9 @@ _AFTER = 3.0
 _DRAWS = 100
 # The tuners whose trials may be any: a grid's are in order, and Hyperband's go on behind others.
 _FREE = ("random", "bayesian")
-# Of the trials of a Bayesian search so many are drawn at random, to begin with: as SMAC's default has
-# it (Lindauer et al. 2022). KerasTuner's own is three times as many as there are settings, which of
-# 20 trials over our 14 settings leaves none to be chosen by what is known.
+# Of the trials of a Bayesian search so many are drawn at random, to begin with: as SMAC's default
+# has it (Lindauer et al. 2022). KerasTuner's own is three times as many as there are settings,
+# which of 20 trials over our 14 settings leaves none to be chosen by what is known.
 _AT_RANDOM = 0.25
 # Epochs of `Hyperband`'s longest trials, at least: of fewer there is nothing to choose between.
 _FEWEST_EPOCHS = 3

@@ -22,12 +22,15 @@ Right = Callable[[Sequence[object]], Sequence[Texts]]
 
 # Of more training texts some are drawn, whose vectors take minutes on a CPU.
 _MOST_KNOWN = 20_000
+# Documents that a model of their sentences learns from; 1,000 have some 7,000 sentences.
+_MOST_LEARNED, _FEWEST_LEARNED = 1000, 10
 _WINS = " WINS: "
 _BASELINES = {
     "copy": "copying the text",
     "last_turn": "repeating the last turn",
     "lead": "first sentences",
     "central": "most central sentences",
+    "extractive": "sentences that a linear model chose",
     "nearest": "nearest training example",
 }
 
@@ -205,18 +208,38 @@ def _rivals(trial: Trial, right: Right, kind: Kind) -> dict[str, list[str]]:
         found["central"] = rivals.central(rows, lambda s: trial.model.encode_text(s), most)
     if trial.train is not None:
         found["nearest"] = _nearest(trial, trial.train, right)
+        if kind.leads:
+            found |= _extracted(trial, trial.train, right, rows, most)
     return found
+
+
+def _extracted(
+    trial: Trial, train: Examples, right: Right, rows: list[list[str]], most: int
+) -> dict[str, list[str]]:
+    """What a model of sentences chooses; nothing, where training texts have too few to learn of."""
+    drawn = _drawn(trial, "extractive", len(train), _MOST_LEARNED)
+    known = rivals.in_sentences([train.texts[0][row] for row in drawn])
+    labels = right([train.labels[row] for row in drawn])
+    several = [at for at, own in enumerate(known) if len(own) > 1]
+    if len(several) < _FEWEST_LEARNED:
+        return {}
+    learned = [known[at] for at in several], [labels[at] for at in several]
+    return {"extractive": rivals.extracted(*learned, rows, trial.model.encode_text, most)}
+
+
+def _drawn(trial: Trial, name: str, count: int, most: int) -> np.ndarray:
+    """Which training examples a baseline has; where it hasn't all that is said."""
+    if count <= most:
+        return np.arange(count)
+    trial.report.notes.append(
+        f"baseline {name}: of {count:,} training examples {most:,} were drawn"
+    )
+    return np.sort(np.random.default_rng(trial.seed).permutation(count)[:most])
 
 
 def _nearest(trial: Trial, train: Examples, right: Right) -> list[str]:
     """The right answer to the training text that is nearest to each text."""
-    count = len(train)
-    rows = np.arange(count)
-    if count > _MOST_KNOWN:
-        rows = np.sort(np.random.default_rng(trial.seed).permutation(count)[:_MOST_KNOWN])
-        trial.report.notes.append(
-            f"baseline nearest: of {count:,} training examples {_MOST_KNOWN:,} were drawn"
-        )
+    rows = _drawn(trial, "nearest", len(train), _MOST_KNOWN)
     texts = train.texts[0]
     encode = trial.model.encode_text
     known, asked = encode([texts[row] for row in rows]), encode(trial.examples.texts[0])

@@ -18,7 +18,7 @@ from tfhub_transfer.reporting.standings import Faults, Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.reportable import Readable
+from tfhub_transfer.tasks.reportable import Joined, Readable
 from tfhub_transfer.tasks.tagging import measures, schemes, viterbi
 from tfhub_transfer.tasks.trial import Cut, Laid, Trial
 from tfhub_transfer.tasks.whole.measures import Answered
@@ -28,6 +28,8 @@ from tfhub_transfer.texts import joining
 NO_TAG = -1
 # Sentences whose tags are found together; all are padded to the longest.
 _AT_ONCE = 1024
+# Scores of tags that a temperature is fitted to: more change it by nothing to speak of.
+_MOST_SCORES = 2**24
 # From tag to tag, of all of these together: of a thousand tags a sentence alone has a million.
 _MOST_WAYS = 2**24
 # Numbers of tags of words are ratios of sums over the sentences.
@@ -98,6 +100,9 @@ class TokenClassification(Task):
     # The best of the grid of `benchmarks/defaults.py`, at 200 and 1,000 rows.
     narrow_rate = 3e-4
     options = ("class_names",)
+    calibrated_by = "softmax"
+    # A temperature alone changes no answer: all ways through a sentence are divided alike.
+    calibrated_by_class = False
     claimed = "words with a tag for each"
     standing = Standing(
         "f1",
@@ -228,6 +233,19 @@ class TokenClassification(Task):
 
     def metrics(self) -> list[keras.Metric]:
         return [WordAccuracy(name="accuracy")]
+
+    def confident_rows(
+        self, scores: Joined, labels: Sequence[object], seed: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Words, those of a sentence together; of many sentences some."""
+        classes, places = len(self.class_names or []), self._places(labels)
+        drawn = np.random.default_rng(seed).permutation(len(places))
+        numbers = classes * np.cumsum([len(places[row]) for row in drawn])
+        taken = np.sort(drawn[: max(1, np.searchsorted(numbers, _MOST_SCORES, side="right"))])
+        shares = np.concatenate([scores[row] for row in taken])
+        truth = np.concatenate([places[row] for row in taken]).astype(int)
+        owners = np.repeat(taken, [len(places[row]) for row in taken])
+        return shares, np.eye(classes)[truth], owners
 
     def sequences(self, scores: np.ndarray | Sequence[np.ndarray]) -> list[list[str]]:
         """Scores of each text's words `[words, tags]` to its tags.
