@@ -127,7 +127,8 @@ def test_errors_of_numbers_are_absolute() -> None:
 def test_ordered_classes_and_sets() -> None:
     labels = GENERATOR.integers(0, 3, ROWS)
     scores = GENERATOR.dirichlet([1, 1, 1], ROWS).astype("float32")
-    report = measured(OrdinalRegression(["1", "2", "3"]), scores, labels.tolist(), slices="source")
+    named = [str(1 + each) for each in labels]
+    report = measured(OrdinalRegression(["1", "2", "3"]), scores, named, slices="source")
     assert report.weak_spots["number"] == "mae"
     mine = np.array(SOURCES) == "web"
     ranks = np.array([row["rank"] for row in report.predictions])

@@ -74,7 +74,7 @@ class Record(TypedDict, total=False):
     plan: Mapping[str, object]
     outcomes: Sequence[object]
     calibration: object
-    learning_curve: object
+    learning_curve: LearningCurve | None
     limits: object
     history: object
     histories: object
