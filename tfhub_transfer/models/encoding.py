@@ -17,6 +17,7 @@ from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models.building import build_model, load_model
 from tfhub_transfer.models.transfer import EVALUATION_BATCH, TransferModel
+from tfhub_transfer.reporting.contents import LearningCurve
 from tfhub_transfer.storage import atomic, opening, records
 from tfhub_transfer.tasks import Regression
 from tfhub_transfer.texts import joining
