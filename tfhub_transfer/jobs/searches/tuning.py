@@ -31,7 +31,12 @@ from tfhub_transfer.jobs.searches.notes import TrialNotes, noted, shared_place
 from tfhub_transfer.jobs.searches.worker import Remote, joined
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
 from tfhub_transfer.jobs.trainings import continuing, refitting, trusting
-from tfhub_transfer.jobs.trainings.training import check_output, say_of_texts, train
+from tfhub_transfer.jobs.trainings.training import (
+    check_output,
+    require_columns,
+    say_of_texts,
+    train,
+)
 from tfhub_transfer.reporting import search_reports, searches
 from tfhub_transfer.serving.exporting import require_exportable
 from tfhub_transfer.storage import scratch
@@ -53,8 +58,7 @@ TRIALS_FILE, BEST_FILE, TUNING_FILE = "trials.jsonl", "best.json", "tuning.html"
 # What changes no trial.
 _BESIDE = (
     *("output", "overwrite", "trials", "minutes", "trust_code", "data", "validation", "test"),
-    "refit",
-    "workers",
+    *("refit", "workers", "slice"),
 )
 # Rows that are asked to see how long a row takes.
 _ASKED = 128
@@ -107,6 +111,7 @@ def _tune(
             runtime.seed_everything(job.seed)
             splits, task = read_splits(plain, joint)
             # Each refuses now what it would after hours.
+            require_columns(plain, splits)
             trusting.require_tellable(plain, task, splits)
             if job.refit:
                 refitting.pooled(splits)
