@@ -288,6 +288,7 @@ INNER_FLOORS = {
     "tasks/tagging": [
         ["schemes", "viterbi"],
         ["entity_outcomes", "layout"],
+        ["certainty"],
         ["measures"],
         ["task"],
         ["__init__"],
