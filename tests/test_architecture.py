@@ -43,10 +43,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "checks": [
-        [
-            *("confident", "cross_validation", "duplicates", "giveaways", "guessing", "outlying"),
-            "scripts",
-        ],
+        ["confident", "cross_validation", "duplicates", "giveaways", "guessing", "outlying"],
         ["gathered"],
         ["of_labels", "of_texts"],
         ["checking"],
@@ -80,8 +77,8 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "evaluation": [
-        ["calibrating", "cautions", "conformalizing"],
-        ["scoping"],
+        ["calibrating", "cautions", "conformalizing", "slicing"],
+        ["scoping", "weakness"],
         ["measuring"],
         ["__init__"],
     ],
@@ -150,7 +147,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "jobs/trainings": [
-        ["continuing", "refitting", "sharing", "trusting"],
+        ["continuing", "more_labels", "refitting", "sharing", "trusting"],
         ["training"],
         ["back_translating", "demonstration", "distilling"],
         ["pseudo_labelling"],
@@ -201,7 +198,7 @@ INNER_FLOORS = {
         ["contents"],
         [
             *("findings", "metrics", "operating_points", "plots", "predictions", "searches"),
-            "standings",
+            *("standings", "weak_spots"),
         ],
         ["confidence_bins", "groups", "pages", "paired", "search_plots"],
         ["comparisons", "data_reports", "reports", "search_reports"],
@@ -210,7 +207,7 @@ INNER_FLOORS = {
     ],
     "reporting/pages": [
         ["markup", "subjects"],
-        ["faults", "joint", "passages", "reading", "searched"],
+        ["faults", "joint", "passages", "reading", "searched", "weaknesses"],
         ["report"],
         ["__init__"],
     ],
@@ -291,6 +288,7 @@ INNER_FLOORS = {
     "tasks/tagging": [
         ["schemes", "viterbi"],
         ["entity_outcomes", "layout"],
+        ["certainty"],
         ["measures"],
         ["task"],
         ["__init__"],
@@ -302,7 +300,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "texts": [
-        ["joining", "sentences", "signs"],
+        ["joining", "scripts", "sentences", "signs"],
         ["splitting"],
         ["__init__"],
     ],

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hostile import texts as hostile_texts
 
-from tfhub_transfer.checks import duplicates, outlying, scripts
+from tfhub_transfer.checks import duplicates, outlying
+from tfhub_transfer.texts import scripts
 
 
 @functools.cache

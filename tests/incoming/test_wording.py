@@ -204,6 +204,9 @@ def _report(text: str) -> Report:
     mistake = {"row": 0, "text": text, "true": [text], "predicted": text, "badness": 1.0}
     marked = {**mistake, "question": text, "passage": text, "marks": [mark]}
     types = [{"true": text, "predicted": "b", "count": 1}]
+    spot = {"by": text, "group": text, "count": 1, "value": 0.5, "low": None, "high": None}
+    spot |= {"rest": 1.0, "below": 0.5, "harm": 0.5, "p": 0.0, "p_corrected": 0.0}
+    spot |= {"beyond_chance": True}
     point = {"threshold": 0.5, "precision": None, "recall": 1.0, "f1": 0.5, "given": 1}
     return Report(
         "classification",
@@ -220,6 +223,7 @@ def _report(text: str) -> Report:
         notes=[text],
         entities={"of": "entities", "counts": {"right": 1}, "confusion": types},
         slices=[{"by": text, "rows": [{"group": text, "count": 1, "f1": 1.0}]}],
+        weak_spots={"number": text, "whole": 0.5, "looked_at": 1, "rows": [spot]},
         thresholds={"of": text, "own": None, "points": [point]},
         setup={text: {text: [text]}},
         profile=text,

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tfhub_transfer.checks import duplicates, scripts
+from tfhub_transfer.checks import duplicates
 from tfhub_transfer.checks.gathered import NUMBERS, Gathered
 from tfhub_transfer.incoming.wording import counted
 from tfhub_transfer.reporting.findings import Finding, Found, spelled
+from tfhub_transfer.texts import scripts
 
 # How suspicious a row is of which only that is known: it counts twice, or is like no other.
 REPEATED, ODD = 0.1, 0.25

@@ -1,12 +1,13 @@
 """Honest measurement: metrics with intervals, beside baselines on the same split, with mistakes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.evaluation import cautions, scoping
+from tfhub_transfer.evaluation import cautions, scoping, slicing, weakness
+from tfhub_transfer.evaluation.slicing import Asked
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models import last_layer, scaling
 from tfhub_transfer.models.transfer import TransferModel, require_model
@@ -25,6 +26,7 @@ def evaluate(
     baselines: bool = True,
     seed: int = 0,
     alone: Mapping[str, Report] | None = None,
+    slices: Asked = None,
 ) -> Any:
     """Measures a model on examples that it hasn't seen, beside two baselines.
 
@@ -41,13 +43,15 @@ def evaluate(
         seed: Seed of the bootstrap.
         alone: For a model of several tasks, `{name: report}` of models that learned one task alone,
             on the same examples, to be compared with.
+        slices: What to look for weak spots by, beside length, script and words of the texts: names
+            of columns that the examples have, or `{name: values}`, a value for each example.
 
     Returns:
         A `Report`, or a `JointReport` of several.
 
     Raises:
-        InputError: If there are no examples, or a label is unknown to the task; or if reports of
-            tasks alone are of other tasks or examples.
+        InputError: If there are no examples, or a label is unknown to the task; if reports of
+            tasks alone are of other tasks or examples; or if there is no column to slice by.
 
     Example:
 
@@ -59,7 +63,7 @@ def evaluate(
     baselines = choices.flag("baselines", baselines)
     require_model(model)
     if model.task.several:
-        return _evaluate_tasks(model, examples, train, baselines, seed, alone or {})
+        return _evaluate_tasks(model, examples, train, (baselines, slices), seed, alone or {})
     if alone:
         raise InputError(
             "`alone` is for a model of several tasks, whose reports of each alone it holds; leave "
@@ -67,13 +71,20 @@ def evaluate(
             f"Received: the {model.task.name} task"
         )
     known = {} if train is None else model.task.apart(train)
-    return _evaluate_task(model, model.task.apart(examples)[""], known.get(""), baselines, seed)
+    tested = model.task.apart(examples)[""]
+    require_examples(tested)
+    given = slicing.columns(tested, slices)
+    return _evaluate_task(model, tested, known.get(""), (baselines, given), seed)
 
 
 def _evaluate_task(
-    model: TransferModel, examples: Examples, train: Examples | None, baselines: bool, seed: int
+    model: TransferModel,
+    examples: Examples,
+    train: Examples | None,
+    asked: tuple[bool, Mapping[str, Sequence[object]]],
+    seed: int,
 ) -> Report:
-    task = model.task
+    task, (baselines, slices) = model.task, asked
     require_examples(examples)
     if not len(examples):
         raise InputError("expected at least one example to evaluate on. Received: none")
@@ -109,6 +120,7 @@ def _evaluate_task(
         report.notes.append(f"calibration: {task.calibration}")
     scoping.describe(report, model, examples)
     _note_intervals(report, len(examples))
+    weakness.add(report, examples, slices, seed)
     cautions.add(report, model, examples, known)
     return report
 
@@ -117,7 +129,7 @@ def _evaluate_tasks(
     model: TransferModel,
     examples: Any,
     train: object,
-    baselines: bool,
+    asked: tuple[bool, Asked],
     seed: int,
     alone: Mapping[str, Report],
 ) -> JointReport:
@@ -127,10 +139,12 @@ def _evaluate_tasks(
         if not len(own):
             raise InputError(f"{name}: expected examples to evaluate on. Received: none")
     joint_reports.check_alone(alone, {name: own.texts for name, own in tested.items()})
+    baselines, slices = asked
+    given = slicing.columns_of_tasks(tested, slices)
     train = model.training_examples if train is None else train
     known = model.task.apart(train) if train else {}
     reports = {
-        name: _evaluate_task(single, tested[name], known.get(name), baselines, seed)
+        name: _evaluate_task(single, tested[name], known.get(name), (baselines, given[name]), seed)
         for name, single in model.parts.items()
     }
     report = JointReport(str(model.encoder.handle), reports, history=dict(model.history_))

@@ -9,7 +9,7 @@ from tfhub_transfer.reporting.reports import Report, jsonable
 from tfhub_transfer.training import histories
 
 # What reports have elsewhere.
-_TOLD = ("history", "histories", "outcomes", "seconds", "profile", "alone")
+_TOLD = ("history", "histories", "outcomes", "seconds", "profile", "alone", "learning_curve")
 
 
 def as_text(record: Record) -> str:

@@ -17,6 +17,7 @@ from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models.building import build_model, load_model
 from tfhub_transfer.models.transfer import EVALUATION_BATCH, TransferModel
+from tfhub_transfer.reporting.contents import LearningCurve
 from tfhub_transfer.storage import atomic, opening, records
 from tfhub_transfer.tasks import Regression
 from tfhub_transfer.texts import joining
@@ -59,6 +60,7 @@ class Record(TypedDict, total=False):
         histories: Those of each of several tasks.
         profile: The data on one screen; of several tasks one for each.
         alone: What each of several tasks reached by itself.
+        learning_curve: What more labels would bring.
     """
 
     arguments: Mapping[str, object]
@@ -74,6 +76,7 @@ class Record(TypedDict, total=False):
     plan: Mapping[str, object]
     outcomes: Sequence[object]
     calibration: object
+    learning_curve: LearningCurve | None
     limits: object
     scope: object
     history: object

@@ -144,6 +144,59 @@ class Slice(TypedDict):
     rows: list[GroupRow]
 
 
+class WeakSpot(TypedDict):
+    """A group of examples beside all others.
+
+    `value` is its number and `low` to `high` the 95 % interval, `rest` the number of the others,
+    `below` how far it is worse than that, in the number's units. `harm` is the share of all errors
+    that there would be less of if it were as good as the others: what is above 0 costs. `p` is how
+    likely chance alone makes a group of its size as bad, `p_corrected` the same for one of all that
+    were looked at (Holm 1979), and `beyond_chance` whether that is below 0.05.
+    """
+
+    by: str
+    group: str
+    count: int
+    value: float
+    low: float | None
+    high: float | None
+    rest: float
+    below: float
+    harm: float
+    p: float
+    p_corrected: float
+    beyond_chance: bool
+
+
+class WeakSpots(TypedDict, total=False):
+    """Groups of test examples, those that cost most first.
+
+    `number` is the name of the number, `whole` that of all examples, `looked_at` how many groups
+    were: of words only the worst are among the `rows`. Nothing is in it where there are no groups.
+    """
+
+    number: str
+    whole: float
+    looked_at: int
+    rows: list[WeakSpot]
+
+
+class LearningCurve(TypedDict, total=False):
+    """What more labels would bring, by heads that learned from fewer; nothing where nobody asked.
+
+    `labels` are how many taught and `accuracy` how many others these heads got right, on average;
+    `gain` is by how much the accuracy would rise with `more` labels beside those of `now`, and
+    `error` one standard error of that.
+    """
+
+    labels: list[int]
+    accuracy: list[float]
+    now: int
+    more: int
+    gain: float
+    error: float
+
+
 class Taken(TypedDict):
     """How often a type was taken for which; `None` is nothing."""
 

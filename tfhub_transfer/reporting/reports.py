@@ -13,7 +13,7 @@ import numpy as np
 from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.incoming.wording import shown
-from tfhub_transfer.reporting import contents, metrics, plots, standings
+from tfhub_transfer.reporting import contents, metrics, plots, standings, weak_spots
 from tfhub_transfer.reporting.contents import Interval, Numbers
 from tfhub_transfer.reporting.pages.report import page
 from tfhub_transfer.reporting.standings import Standing
@@ -59,6 +59,9 @@ class Report:
         entities: What became of each entity: `counts` of those right, missed, spurious, of a wrong
             type or boundary, and the `confusion` of types.
         slices: Numbers by groups of examples, `{"by", "rows"}` each (see `groups.means`).
+        weak_spots: Groups of examples beside all others, those first that cost most (see
+            `contents.WeakSpots`).
+        learning_curve: What more labels would bring (see `contents.LearningCurve`).
         thresholds: Precision and recall if answers are given from a score on (see
             `operating_points.table`), or `None`.
         trust: What became of what `conformalize` said of answers, or `None`.
@@ -92,6 +95,10 @@ class Report:
     threshold: float | None = None
     entities: contents.Entities = dataclasses.field(default_factory=contents.Entities)
     slices: list[contents.Slice] = dataclasses.field(default_factory=list)
+    weak_spots: contents.WeakSpots = dataclasses.field(default_factory=contents.WeakSpots)
+    learning_curve: contents.LearningCurve = dataclasses.field(
+        default_factory=contents.LearningCurve
+    )
     thresholds: contents.Thresholds | None = None
     trust: contents.Trust | None = None
     attention: list[contents.Attention] = dataclasses.field(default_factory=list)
@@ -230,6 +237,8 @@ class Report:
             lines.append(f"{name:<{wide}}{shown(value):>12}{self.spread(name):>18}{cells}")
         verdict = self.verdict()
         said = [verdict] if verdict else []
+        said += weak_spots.of_groups(self.weak_spots)
+        said += weak_spots.of_more_labels(self.learning_curve)
         said += [f"WARNING: {warning}" for warning in self.warnings]
         # What training kept was said as it went, and stands with the curves.
         kept = self.history.get("kept", [])

@@ -41,6 +41,22 @@ class Parts(NamedTuple):
     measure: Callable[[np.ndarray], np.ndarray]
 
 
+class Faults(NamedTuple):
+    """What examples cost a number that is one of their sums over another.
+
+    Attributes:
+        number: The number's name.
+        lost: What each loses `[n]`: 1 for a wrong class, an absolute error.
+        of: What each could lose `[n]`; 1 where the number is a mean.
+        best: The number of answers that lose nothing, where more of it is better.
+    """
+
+    number: str
+    lost: np.ndarray
+    of: np.ndarray
+    best: float = 1.0
+
+
 @dataclasses.dataclass(frozen=True)
 class Standing:
     """How a task stands in its reports.
@@ -59,6 +75,10 @@ class Standing:
         without_interval: Numbers that never have an interval.
         parts: What rows of predictions contribute to a number, given its name and the rows (see
             `Parts`); if not given, the number is the mean of what has its name in them.
+        by_row: Numbers that groups of examples may be compared by, means of what has their names in
+            rows of predictions, of which the first that is there is taken; if not given, `judged`.
+        faults: What rows cost the number that groups are compared by, where it is no mean (see
+            `Faults`).
         ranking: How well scores rank, where a baseline that ranks better may hide it: by giving
             hardly any answers, as all are from a threshold on.
         tiles: Numbers that stand out on the page beside the first.
@@ -76,6 +96,8 @@ class Standing:
     legend: Mapping[str, str] = dataclasses.field(default_factory=dict)
     without_interval: frozenset[str] = frozenset({"ece"})
     parts: Callable[[str, Sequence[Prediction]], Parts | None] | None = None
+    by_row: tuple[str, ...] = ()
+    faults: Callable[[Sequence[Prediction]], Faults | None] | None = None
     ranking: str | None = None
     tiles: tuple[str, ...] = _TILES
     pictures: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -1,12 +1,14 @@
 """The options of the commands that ask: `evaluate`, `predict`, `encode`."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.jobs.options.declaring import (
     FOLDER,
+    SLICE,
     Columns,
     Drawn,
     Form,
@@ -33,6 +35,7 @@ class EvaluateJob(Columns, Form, Searched, Trust):
     data: str = option(help="labelled, as for training", metavar="FILE", sides=True)
     output: Path = option(help="the report", metavar="DIR")
     negative: str | None = option(None, "a third text, as for training", metavar="COLUMN")
+    slice: str | Sequence[str] | None = option(None, SLICE, metavar="COLUMN[,COLUMN]")
     overwrite: bool = option(False, FOLDER)
 
 

@@ -235,6 +235,7 @@ class Drawn(Searched):
 
 
 FOLDER = "replace the output folder"
+SLICE = "of the test file, by whose values the report looks for weak spots, such as source,language"
 PAIR = "the second text of each pair"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfhub_transfer.incoming import ranges, usual
-from tfhub_transfer.jobs.options.declaring import FOLDER, PAIR, Form, Trust, option
+from tfhub_transfer.jobs.options.declaring import FOLDER, PAIR, SLICE, Form, Trust, option
 
 # What may be chosen is known where it is done, too: but that imports TensorFlow. A test holds both
 # together.
@@ -156,6 +156,7 @@ class Labelled:
         "numbers that say how much each row teaches; measured, all rows count alike",
         metavar="COLUMN",
     )
+    slice: str | Sequence[str] | None = option(None, SLICE, metavar="COLUMN[,COLUMN]")
     class_names: str | Sequence[str] | None = option(
         None,
         "classes, in the order of numbers as labels, those of ordinal-regression from the lowest; "
@@ -299,6 +300,11 @@ class FewLabels:
         "more texts, without labels: they get such from the nearest labelled ones, or from a head, "
         "where answers left out say that it helps",
         metavar="FILE",
+    )
+    learning_curve: bool = option(
+        False,
+        "the report says what twice the labels would bring, by heads that learn from fewer, on the "
+        "encoder as it was",
     )
 
 

@@ -31,8 +31,14 @@ from tfhub_transfer.jobs.searches.notes import TrialNotes, noted, shared_place
 from tfhub_transfer.jobs.searches.worker import Remote, joined
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
 from tfhub_transfer.jobs.trainings import continuing, refitting, trusting
-from tfhub_transfer.jobs.trainings.training import check_output, say_of_texts, train
+from tfhub_transfer.jobs.trainings.training import (
+    check_output,
+    require_columns,
+    say_of_texts,
+    train,
+)
 from tfhub_transfer.reporting import search_reports, searches
+from tfhub_transfer.serving.exporting import require_exportable
 from tfhub_transfer.storage import scratch
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.training import identity
@@ -52,8 +58,7 @@ TRIALS_FILE, BEST_FILE, TUNING_FILE = "trials.jsonl", "best.json", "tuning.html"
 # What changes no trial.
 _BESIDE = (
     *("output", "overwrite", "trials", "minutes", "trust_code", "data", "validation", "test"),
-    "refit",
-    "workers",
+    *("refit", "workers", "slice"),
 )
 # Rows that are asked to see how long a row takes.
 _ASKED = 128
@@ -105,9 +110,11 @@ def _tune(
         try:
             runtime.seed_everything(job.seed)
             splits, task = read_splits(plain, joint)
+            # Each refuses now what it would after hours.
+            require_columns(plain, splits)
             trusting.require_tellable(plain, task, splits)
             if job.refit:
-                refitting.pooled(splits)  # which refuses now what it would after hours
+                refitting.pooled(splits)
             if job.folds:
                 refitting.require_weights_in_both(splits)
             hypermodel = _hypermodel(job, space, splits, task)
@@ -288,6 +295,7 @@ def _ending(
     """Says what splits hold; how long measuring the test split takes, and seconds to see that."""
     # Gone behind this: trials have the one encoder, unless somebody keeps a model.
     model = hypermodel.build(keras_tuner.HyperParameters())
+    require_exportable(model)
     say_of_texts(model, splits)  # before the trials; the last training says it once more
     own = [*splits.by_task().values()]
     seen = sum(len(each.train) + len(each.validation) for each in own)

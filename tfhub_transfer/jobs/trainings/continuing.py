@@ -16,7 +16,7 @@ from tfhub_transfer.training.checkpoints import Checkpoint
 # What changes no weight; or is known better by what is read there: texts, weights of an encoder.
 _BESIDE = {
     *("output", "overwrite", "resume", "checkpoint_minutes", "alone", "trust_code", "log_dir"),
-    "workers",
+    *("workers", "slice", "learning_curve"),
     *("data", "validation", "test", "encoder", "preprocessor", "teachers", "unlabelled"),
 }
 

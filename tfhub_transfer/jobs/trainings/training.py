@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ from tfhub_transfer.encoders import (
 )
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.evaluation import calibrating, cautions
+from tfhub_transfer.evaluation import calibrating, cautions, slicing
 from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs import run_records
@@ -35,7 +35,7 @@ from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.processes import workers
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
-from tfhub_transfer.jobs.trainings import continuing, refitting, sharing, trusting
+from tfhub_transfer.jobs.trainings import continuing, more_labels, refitting, sharing, trusting
 from tfhub_transfer.models.building import build_model, compiles, default_optimizer
 from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE, Record
 from tfhub_transfer.models.transfer import TransferModel
@@ -117,6 +117,8 @@ def _train(
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job, joint)
     trusting.require_tellable(job, task, splits)
+    require_columns(job, splits)
+    more_labels.require_curve(job, task, splits)
     whole = refitting.pooled(splits) if _refits(job) else splits
     model = build_within(job, task, registry.source_of(job.encoder))
     notes.spare = _check_room(job, model) if cluster.is_chief() else 0
@@ -135,12 +137,13 @@ def _train(
         runtime.precision_of_all(model.distribute_strategy, precision, model.encoder.dimension),
         atomic.folder(job.output, job.overwrite or replaced) as scratch,
     ):
+        curve = more_labels.twice_the_labels(job, model, splits) if cluster.is_chief() else None
         done = _fit(job, model, (splits, whole), scratch, notes, fit)
         if done is None:
             return model, splits, None
         model, learned = done
         learned["seconds"]["training"] += notes.seconds
-        record: Record = {**_asked(job, joint), **learned}
+        record: Record = {**_asked(job, joint), **learned, "learning_curve": curve}
         # The model is whole: if its report or export fails, it is moved out of what is thrown away.
         with kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
             report = _finish(job, model, (splits, whole), record, scratch)
@@ -335,6 +338,25 @@ def _refits(job: TrainJob) -> bool:
     return getattr(job, "refit", False)
 
 
+def require_columns(job: TrainJob, splits: Splits | JointSplits) -> None:
+    """Refuses, while nothing has been spent, columns to slice by that no test example has.
+
+    Args:
+        job: What is to be done.
+        splits: What was read.
+
+    Raises:
+        InputError: If there is no such column.
+    """
+    tests = {name: own.test for name, own in splits.by_task().items()}
+    slicing.columns_of_tasks(tests, _slices(job))
+
+
+def _slices(job: TrainJob) -> str | Sequence[str] | None:
+    """What the report is sliced by; students of `distill` have no such option."""
+    return getattr(job, "slice", None)
+
+
 def _few_shot(job: TrainJob) -> str:
     """Whether texts of a class are drawn together first; not of students and first looks."""
     return "off" if job.quick else getattr(job, "few_shot", "off")
@@ -396,7 +418,7 @@ def _finish(
     started, (splits, whole) = time.perf_counter(), read
     tested = sum(len(own.test) for own in splits.by_task().values())
     with progress.stage("Measuring, beside baselines", unit="test examples") as stage:
-        report = evaluate(model, splits.test, train=whole.train)
+        report = evaluate(model, splits.test, train=whole.train, slices=_slices(job))
         stage.count = tested
     for name, own in splits.by_task().items():
         of_task = report.reports[name] if isinstance(report, JointReport) else report
@@ -410,6 +432,8 @@ def _finish(
         for name, own in splits.by_task().items()
     }
     record["profile"] = profiles if isinstance(report, JointReport) else profiles[""]
+    if isinstance(report, Report) and record["learning_curve"]:
+        report.learning_curve = record["learning_curve"]
     run_records.describe(report, record)
     record["seconds"]["evaluation"] = time.perf_counter() - started
     if not job.quick:

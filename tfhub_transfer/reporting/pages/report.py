@@ -9,7 +9,7 @@ import numpy as np
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.reporting import metrics, standings
 from tfhub_transfer.reporting.contents import GroupRow, Mistake, Taken
-from tfhub_transfer.reporting.pages import markup, passages, reading
+from tfhub_transfer.reporting.pages import markup, passages, reading, weaknesses
 from tfhub_transfer.reporting.pages.markup import cell, escaped
 from tfhub_transfer.reporting.pages.subjects import Single
 
@@ -59,6 +59,8 @@ def page(report: Single, pictures: dict[str, bytes]) -> str:
         *_entities(report),
         *_mistakes(report),
         *_slices(report),
+        *weaknesses.sections(report.weak_spots),
+        *weaknesses.curve_section(report.learning_curve),
         *reading.attention_tables(report.attention),
         *_thresholds(report, pictures),
         *_classes(report),

@@ -25,6 +25,8 @@ class Single(Protocol):
     notes: list[str]
     entities: contents.Entities
     slices: list[contents.Slice]
+    weak_spots: contents.WeakSpots
+    learning_curve: contents.LearningCurve
     thresholds: contents.Thresholds | None
     attention: list[contents.Attention]
     setup: Mapping[str, object]

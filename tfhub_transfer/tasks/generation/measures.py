@@ -10,7 +10,7 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.incoming.wording import shown
 from tfhub_transfer.reporting import groups, metrics, paired
 from tfhub_transfer.reporting.contents import GroupRow, Mistake, Prediction, Slice
-from tfhub_transfer.reporting.standings import Parts, Standing
+from tfhub_transfer.reporting.standings import Faults, Parts, Standing
 from tfhub_transfer.tasks import nearness
 from tfhub_transfer.tasks.generation import rivals, scoring
 from tfhub_transfer.tasks.generation.scoring import Judge, Scored
@@ -60,6 +60,7 @@ class Kind:
             badness="chrF lacks",
             without_interval=frozenset(scoring.VARIETY),
             parts=parts,
+            faults=faults_of_texts,
             tells_winners=True,
             tiles=("chrf", "rouge1", "rouge2", "rougeL", "exact_match", "distinct_2", "repetition"),
         )
@@ -88,6 +89,19 @@ def parts(name: str, rows: Sequence[Prediction]) -> Parts | None:
     if name not in found.parts:
         return paired.means(name, rows)
     return Parts(found.parts[name], lambda weights: found.resampled(weights)[name])
+
+
+def faults_of_texts(rows: Sequence[Prediction]) -> Faults | None:
+    """What rows lack of the best number that each has by itself, for `Standing`.
+
+    Args:
+        rows: As `predictions.rows` has them.
+    """
+    for name, best in (("rouge1", 1.0), (_of_row("chrf"), 100.0), ("rougeL", 1.0)):
+        column = paired.numbers_of(rows, (name,))
+        if column is not None:
+            return Faults(name, best - column[:, 0], np.ones(len(rows)), best)
+    return None
 
 
 def _true(row: Prediction) -> list[str]:

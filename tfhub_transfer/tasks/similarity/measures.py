@@ -330,6 +330,16 @@ def _untrained(trial: Trial, train: Examples) -> dict[str, Encode]:
     return found
 
 
+def _off(truth: Truth, scores: np.ndarray, threshold: float | None) -> dict[str, np.ndarray]:
+    """What each example with a label contributes to a number that is a mean."""
+    labels = np.asarray(truth.labels)
+    if truth.kind == "graded":
+        return {"mae": np.abs(scores.astype("float64") - labels)}
+    if threshold is None:
+        return {}
+    return {"accuracy": ((scores >= threshold) == (labels == 1)).astype("float64")}
+
+
 def _show_answers(
     trial: Trial, truth: Truth, columns: Sequence[Matrix], scores: np.ndarray
 ) -> None:
@@ -340,6 +350,7 @@ def _show_answers(
         numbers = outcomes(truth, columns)
     else:
         own = truth.labels.tolist()
+        numbers = _off(truth, scores, trial.report.threshold)
     trial.note_answers(own, [float(score) for score in scores], numbers)
     if truth.labels is not None and truth.kind == "binary":
         right, of = np.equal(truth.labels, 1), "pairs that count as 1"

@@ -69,6 +69,7 @@ class Similarity(Task):
         "spearman",
         rival="untrained",
         baselines={"untrained": "untrained", "tfidf_cosine": "TF-IDF cosine"},
+        by_row=("recall_at_1", "accuracy", "mae"),
     )
 
     def __init__(

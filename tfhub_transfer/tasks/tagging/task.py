@@ -14,7 +14,7 @@ from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming.wording import class_name, listed
 from tfhub_transfer.reporting import metrics, paired
-from tfhub_transfer.reporting.standings import Standing
+from tfhub_transfer.reporting.standings import Faults, Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Task
@@ -54,6 +54,19 @@ def parts_of_tags(name: str, rows: Sequence[Answered]) -> paired.Parts | None:
         return None
     sums = np.stack(known, axis=1)
     return paired.Parts(sums, lambda w: metrics.ratio(w @ sums[:, 0], w @ sums[:, 1]))
+
+
+def faults_of_tags(rows: Sequence[Answered]) -> Faults | None:
+    """What rows cost F1 of entities: those that are missing or spurious; of plain tags wrong words.
+
+    Args:
+        rows: Answers, as `predictions.rows` has them.
+    """
+    for name in ("f1", "accuracy"):
+        found = parts_of_tags(name, rows)
+        if found is not None and found.parts[:, 1].any():
+            return Faults(name, found.parts[:, 1] - found.parts[:, 0], found.parts[:, 1])
+    return None
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -105,6 +118,7 @@ class TokenClassification(Task):
         # Any tag may be in any sentence.
         without_interval=frozenset({"ece", "macro_f1"}),
         parts=parts_of_tags,
+        faults=faults_of_tags,
     )
 
     def __init__(

@@ -9,6 +9,7 @@ from tfhub_transfer.reporting import confidence_bins, metrics, operating_points,
 from tfhub_transfer.reporting.contents import Calibration
 from tfhub_transfer.reporting.operating_points import Answers
 from tfhub_transfer.reporting.reports import Report
+from tfhub_transfer.reporting.standings import Faults
 from tfhub_transfer.tasks import temperatures
 
 _PAIRS = 20
@@ -208,6 +209,16 @@ def parts_of_sets(name: str, rows: Sequence[Answered]) -> paired.Parts | None:
         return paired.means(name, rows)
     parts = np.array(list(map(_overlap, rows)), dtype="float64")
     return paired.Parts(parts, lambda w: metrics.ratio(w @ parts[:, 0], w @ parts[:, 1]))
+
+
+def faults_of_sets(rows: Sequence[Answered]) -> Faults | None:
+    """What rows cost micro F1: labels that are missing, or given too many.
+
+    Args:
+        rows: Answers, as `predictions.rows` has them.
+    """
+    twice, every = np.array(list(map(_overlap, rows)), dtype="float64").T
+    return Faults("micro_f1", every - twice, every)
 
 
 def _overlap(row: Answered) -> tuple[int, int]:

@@ -83,6 +83,7 @@ class OrdinalRegression(Classification):
         baselines={"majority": "median", "tfidf_logistic_regression": "TF-IDF + ridge"},
         picked=True,
         parts=parts_of_ranks,
+        by_row=("mae",),
     )
 
     def __init__(self, class_names: Sequence[str] | None = None, pair: bool = False) -> None:

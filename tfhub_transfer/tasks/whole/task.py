@@ -250,7 +250,11 @@ class MultiLabel(Task):
     scoped = True
     takes_blank = True
     standing = Standing(
-        "micro_f1", picked=True, parts=whole_measure.parts_of_sets, ranking="pr_auc"
+        "micro_f1",
+        picked=True,
+        parts=whole_measure.parts_of_sets,
+        faults=whole_measure.faults_of_sets,
+        ranking="pr_auc",
     )
 
     def __init__(
@@ -448,6 +452,7 @@ class Regression(Task):
         baselines={"majority": "mean", "tfidf_logistic_regression": "TF-IDF + ridge"},
         badness="residual",
         parts=whole_measure.parts_of_numbers,
+        by_row=("mae",),
     )
 
     def __init__(

@@ -1,0 +1,270 @@
+"""Groups of test examples: by the values of columns, the length of texts, their script, a word."""
+
+import collections
+import contextlib
+import dataclasses
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from sklearn.feature_extraction.text import CountVectorizer
+
+from tfhub_transfer.data import Examples
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import values
+from tfhub_transfer.texts import scripts
+
+# What to group by: names of columns, or their cells by name.
+Asked: TypeAlias = str | Sequence[str] | Mapping[str, Sequence[object]] | None
+# Rows of a group that nobody named; of a value that is no "other one".
+LEAST, LEAST_OF_VALUE = 20, 5
+# Values of a column that stand by themselves; of more numbers or dates there are quarters.
+_MOST_VALUES = 20
+_QUARTERS = (0.25, 0.5, 0.75)
+# Words that are looked for, in at most this share of the texts. Of more rows counting takes long.
+_WORDS, _MOST_TEXTS, _MOST_ROWS = 100, 0.5, 200_000
+BLANK, OTHERS, NO_LETTERS = "(blank)", "(other values)", "no letters"
+SCRIPT, WORD = "script", "word"
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Examples that have something in common.
+
+    Attributes:
+        by: What: a column's name, a length, `SCRIPT`, `WORD`.
+        name: Its value.
+        rows: Which examples these are, bool `[n]`.
+    """
+
+    by: str
+    name: str
+    rows: np.ndarray
+
+
+def columns(examples: Examples, asked: Asked) -> dict[str, list[object]]:
+    """The columns that examples are to be grouped by.
+
+    Args:
+        examples: The test split.
+        asked: Names of its columns, as a list or with commas between; or `{name: values}`, one for
+            each example; or nothing.
+
+    Raises:
+        InputError: If there is no such column, or it holds what can't be told apart.
+    """
+    if isinstance(asked, Mapping):
+        given = {str(name): list(cells) for name, cells in asked.items()}
+    else:
+        given = {name: _column(examples, name) for name in named(asked, examples)}
+    for name, cells in given.items():
+        if len(cells) != len(examples):
+            raise InputError(
+                f"`slices` has a value for each example to evaluate on, which are {len(examples)}. "
+                f"Received: {len(cells)} of {name!r}"
+            )
+        for cell in map(values.plain, cells):
+            if isinstance(cell, (list, tuple, Mapping)):
+                raise InputError(
+                    f"a column to slice by has one value in each row; name another one, or a part "
+                    f"of it, as `{name}.part`. Received: {values.kind(cell)} in {name!r}"
+                )
+    return given
+
+
+def named(asked: Asked, examples: Examples) -> list[str]:
+    """The names of columns that are asked for, each once.
+
+    Args:
+        asked: As of `columns`.
+        examples: The test split; a name that it has may hold a comma.
+
+    Raises:
+        InputError: If these are no names.
+    """
+    if asked is None:
+        return []
+    if not isinstance(asked, (str, Sequence)):
+        raise InputError(
+            "`slices` are names of columns, or a dictionary of their values by name. "
+            f"Received: {values.kind(asked)}"
+        )
+    if isinstance(asked, str):
+        asked = [asked] if asked in examples.columns else asked.split(",")
+    return list(dict.fromkeys(str(name).strip() for name in asked))
+
+
+def _column(examples: Examples, name: str) -> list[object]:
+    ours = {"text", "text_a", "text_b", "text_c", examples.target, examples.weight}
+    held = {column: cells for column, cells in examples.columns.items() if column not in ours}
+    if name in held:
+        return held[name]
+    top = name.partition(".")[0]
+    with contextlib.suppress(KeyError):
+        if top in held:
+            return [None if c is None else values.part({top: c}, name) for c in held[top]]
+    raise InputError(
+        f"{examples.source} has no column {name!r} beside texts and labels; slice by one of "
+        f"{', '.join(map(repr, held)) or 'none, and leave it out'} (`slices`, `--slice`). "
+        f"Received: {name!r}"
+    )
+
+
+def columns_of_tasks(
+    parts: Mapping[str, Examples], asked: Asked
+) -> dict[str, dict[str, list[object]]]:
+    """As `columns`, of several tasks: of each those that it has.
+
+    Args:
+        parts: The test split of each task.
+        asked: Names of columns, each of which a task must have.
+
+    Raises:
+        InputError: If there is no such column.
+    """
+    if isinstance(asked, Mapping):
+        raise InputError(
+            "of several tasks `slices` are names of columns that their examples have. Received: "
+            f"values of {', '.join(map(repr, asked))}"
+        )
+    found: dict[str, dict[str, list[object]]] = {task: {} for task in parts}
+    for name in dict.fromkeys(n for own in parts.values() for n in named(asked, own)):
+        refused: list[InputError] = []
+        for task, own in parts.items():
+            try:
+                found[task] |= columns(own, [name])
+            except InputError as error:
+                refused.append(error)
+        if len(refused) == len(parts):
+            raise refused[0]
+    return found
+
+
+def groups_of_columns(given: Mapping[str, Sequence[object]]) -> Iterator[Group]:
+    """Groups by values of columns: the most frequent ones; quarters of many numbers or dates.
+
+    Args:
+        given: From `columns`.
+    """
+    for by, cells in given.items():
+        names, order = _values(list(map(values.plain, cells)))
+        for name in order:
+            yield Group(by, name, names == name)
+
+
+def _values(cells: list[object]) -> tuple[np.ndarray, list[str]]:
+    """The name of each cell's group, and the names that occur, in their order."""
+    blank = np.array([values.is_blank(cell) for cell in cells], bool)
+    filled = [cell for cell, is_blank in zip(cells, blank) if not is_blank]
+    names = np.full(len(cells), BLANK, dtype=object)
+    names[~blank] = _ranges(filled) or _frequent([_spelled(cell) for cell in filled])
+    return names, list(dict.fromkeys([*sorted(set(names[~blank]) - {OTHERS}), *names]))
+
+
+def _spelled(value: object) -> str:
+    whole = isinstance(value, float) and value.is_integer()
+    return f"{value:.0f}" if whole else str(value).strip()
+
+
+def _frequent(found: list[str]) -> list[str]:
+    """Values, of which rare ones are one together."""
+    counts = collections.Counter(found)
+    order = sorted(counts, key=lambda name: (-counts[name], name))
+    kept = {name for name in order[:_MOST_VALUES] if counts[name] >= LEAST_OF_VALUE}
+    rare = len(counts) - len(kept)
+    return [name if name in kept or rare == 1 else OTHERS for name in found]
+
+
+def _ranges(cells: list[object]) -> list[str] | None:
+    """Quarters of cells that are many different numbers or dates; `None` of others."""
+    if len(set(map(str, cells))) <= _MOST_VALUES or any(isinstance(c, bool) for c in cells):
+        return None
+    numbers = np.array(list(map(values.number, cells)))
+    if np.isfinite(numbers).all():
+        return quarters(numbers, [_spelled(cell) for cell in cells])
+    dates = list(map(_date, cells))
+    known = [date for date in dates if date is not None]
+    if len(known) < len(dates):
+        return None
+    return quarters(np.array([date.timestamp() for date in known]), [str(cell) for cell in cells])
+
+
+def _date(value: object) -> datetime.datetime | None:
+    """A date as ISO 8601 writes it; without a zone in UTC."""
+    try:
+        found = datetime.datetime.fromisoformat(str(value).strip())
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+
+
+def quarters(keys: np.ndarray, shown: Sequence[str]) -> list[str]:
+    """Values in four parts of about as many, by what each goes from and to; equal ones together.
+
+    Args:
+        keys: What they are ordered by `[n]`.
+        shown: The values in words.
+
+    Example:
+
+    >>> quarters(np.array([7, 1, 2, 3, 3]), ["7", "1", "2", "3", "3"])
+    ['7', '1 to 2', '1 to 2', '3', '3']
+    """
+    cuts = np.unique(np.quantile(keys, _QUARTERS, method="inverted_cdf"))
+    place = np.searchsorted(cuts, keys, side="left")
+    order = np.argsort(keys, kind="stable")
+    found = [""] * len(keys)
+    for part in np.unique(place):
+        mine = order[place[order] == part]
+        low, high = shown[mine[0]], shown[mine[-1]]
+        for row in mine:
+            found[row] = low if low == high else f"{low} to {high}"
+    return found
+
+
+def groups_of_texts(texts: Sequence[str]) -> list[Group]:
+    """Groups by the length of texts, their script and words, each of `LEAST` examples or more.
+
+    Args:
+        texts: The texts; those of a pair as one.
+    """
+    found = [*_lengths(texts), *_scripts(texts), *_words(texts)]
+    return [each for each in found if LEAST <= each.rows.sum() <= len(texts) - LEAST]
+
+
+def _lengths(texts: Sequence[str]) -> Iterator[Group]:
+    """Quarters by words; by characters of texts that write no spaces."""
+    words = [len(text.split()) for text in texts]
+    by, counts = ("words", words) if len(set(words)) > 1 else ("characters", list(map(len, texts)))
+    names = np.array(quarters(np.array(counts), list(map(str, counts))), dtype=object)
+    order = dict.fromkeys(dict(sorted(zip(counts, names))).values())
+    return (Group(f"length in {by}", each, names == each) for each in order)
+
+
+def _scripts(texts: Sequence[str]) -> Iterator[Group]:
+    found = [scripts.of_text(text) for text in texts]
+    names = np.array([NO_LETTERS if each is None else each.title() for each in found], dtype=object)
+    return (Group(SCRIPT, each, names == each) for each in sorted(set(names)))
+
+
+def _words(texts: Sequence[str]) -> Iterator[Group]:
+    """The most frequent words, but for those of most texts; of two in the same texts the first."""
+    if len(texts) > _MOST_ROWS:
+        return
+    reader = CountVectorizer(
+        binary=True, token_pattern=r"(?u)\b\w+\b", min_df=LEAST, max_df=_MOST_TEXTS
+    )
+    try:
+        held = reader.fit_transform(texts).tocsc()
+    except ValueError:  # as it says where no word is left
+        return
+    names = reader.get_feature_names_out()
+    order = np.lexsort((np.arange(len(names)), -np.diff(held.indptr)))
+    seen: set[bytes] = set()
+    for word in order[:_WORDS]:
+        rows = np.zeros(len(texts), bool)
+        rows[held.indices[held.indptr[word] : held.indptr[word + 1]]] = True
+        if rows.tobytes() not in seen:
+            seen.add(rows.tobytes())
+            yield Group(WORD, str(names[word]), rows)
