@@ -67,8 +67,8 @@ def columns(examples: Examples, asked: Asked) -> dict[str, list[object]]:
         for cell in map(values.plain, cells):
             if isinstance(cell, (list, tuple, Mapping)):
                 raise InputError(
-                    "a column to slice by has one value in each row; name another one, or a part of "
-                    f"its values behind a full stop. Received: {values.kind(cell)} in {name!r}"
+                    "a column to slice by has one value in each row; name another one, or a part "
+                    f"of its values behind a full stop. Received: {values.kind(cell)} in {name!r}"
                 )
     return given
 
