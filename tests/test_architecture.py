@@ -78,7 +78,7 @@ INNER_FLOORS = {
     ],
     "evaluation": [
         ["calibrating", "cautions", "conformalizing", "slicing"],
-        ["weakness"],
+        ["scoping", "weakness"],
         ["measuring"],
         ["__init__"],
     ],
@@ -155,10 +155,11 @@ INNER_FLOORS = {
     ],
     "models": [
         [
-            *("archives", "compiling", "filling", "fitting", "forward", "last_layer", "seen"),
+            *("archives", "compiling", "filling", "fitting", "forward", "scope", "seen"),
             *("shares", "shown_batches"),
         ],
-        ["answers", "batches", "counting", "stored_features"],
+        ["batches", "counting", "last_layer", "stored_features"],
+        ["answers"],
         ["boundary", "resuming", "showing"],
         ["one_file"],
         ["given_ids"],
@@ -287,6 +288,7 @@ INNER_FLOORS = {
     "tasks/tagging": [
         ["schemes", "viterbi"],
         ["entity_outcomes", "layout"],
+        ["certainty"],
         ["measures"],
         ["task"],
         ["__init__"],

@@ -211,6 +211,24 @@ def test_parts_count_for_what_they_are_worth(clock: Clock, terminal: Screen) -> 
             assert seen(terminal.getvalue())[-1] == "Measuring: baselines  12 s"
 
 
+def test_what_the_clock_ends_has_no_more_time_left_than_that(
+    clock: Clock, terminal: Screen
+) -> None:
+    with stage("Trials") as endless, part("epochs", 4) as epochs:
+        endless.ends = clock.now + 90.0
+        for seconds, told in ((30.0, "60 s"), (50.0, "10 s"), (40.0, "0 s")):
+            clock.now += seconds
+            epochs.add(1)
+            assert f"  {told} left  " in endless.line(80) and "%" not in endless.line(80)
+    with stage("Trials", 4) as counted:
+        for _ in range(2):
+            clock.now += 6.0
+            counted.add(1)
+        for ends, told in ((100.0, "12 s"), (5.0, "5 s")):
+            counted.ends = clock.now + ends
+            assert counted.line(80) == f"Trials  50 %  {told} left"
+
+
 def test_time_left_is_never_negative_nor_wild(clock: Clock, terminal: Screen) -> None:
     with stage("Odd", 10) as odd:
         for step in (5, 3, 9, -12, 0, 40, 2):

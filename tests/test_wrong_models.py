@@ -15,6 +15,7 @@ ROWS = tt.data.Examples.from_lists(["a", "b"], ["x", "y"])
 TAKE: dict[str, Any] = {
     "calibrate": lambda model: tt.calibrate(model, ROWS),
     "conformalize": lambda model: tt.conformalize(model, ROWS),
+    "learn_scope": lambda model: tt.learn_scope(model, ROWS, ROWS),
     "evaluate": lambda model: tt.evaluate(model, ROWS),
     "fine_tune": lambda model: tt.fine_tune(model, ROWS, ROWS),
     "find_learning_rate": lambda model: find_learning_rate(model, ROWS),

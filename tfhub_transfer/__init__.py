@@ -35,6 +35,7 @@ _HOMES = {
     "export_onnx": "serving.onnx_files",
     "export_saved_model": "serving.exporting",
     "fine_tune": "training.finetuning",
+    "learn_scope": "evaluation.scoping",
     "load_model": "models.building",
     "load_saved_model": "serving.served",
 }
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from tfhub_transfer.evaluation.calibrating import calibrate
     from tfhub_transfer.evaluation.conformalizing import conformalize
     from tfhub_transfer.evaluation.measuring import Report, evaluate
+    from tfhub_transfer.evaluation.scoping import learn_scope
     from tfhub_transfer.models.building import build_model, load_model
     from tfhub_transfer.models.encoding import encode_text
     from tfhub_transfer.models.multitask import MultiTaskModel

@@ -12,6 +12,7 @@ to be heard. What runs inside of a stage counts its steps as a `part` of it, whe
 
 import contextlib
 import contextvars
+import math
 import os
 import resource
 import shutil
@@ -95,6 +96,7 @@ class Stage(Counter):
         result: What the line at the end tells; the number of steps if not given.
         final: Whether there is a line at the end.
         count: How many steps that line tells, if not those that were counted.
+        ends: When all is over at the latest, by `time.monotonic`; endless if no clock says that.
     """
 
     def __init__(self, name: str, total: float | None, unit: str, final: bool, shown: bool) -> None:
@@ -106,7 +108,7 @@ class Stage(Counter):
         self._over = threading.Event()
         self._started = self._drawn = _clock()
         self._next_report = _FIRST_REPORT_SECONDS
-        self.count = total
+        self.count, self.ends = total, math.inf
         self._base: tuple[float, float] | None = None
         self._before = 0.0
 
@@ -118,13 +120,15 @@ class Stage(Counter):
     def line(self, width: int) -> str:
         """The line as it is now, in at most so many columns."""
         now, fraction = _clock(), self.fraction()
+        if self.total is None and math.isfinite(self.ends):
+            fraction = None  # it would be that of a part
         head = []
         if self.total is None and self.done and self.unit:
             head.append(f"{self.done:,.0f} {self.unit}")
         elif fraction is not None:
             head.append(f"{int(100 * fraction)} %")
-            left = self._left(fraction, now)
-            head += [] if left is None else [f"{lasting(left, 0)} left"]
+        left = min(self._left(fraction, now), max(0.0, self.ends - now))
+        head += [f"{lasting(left, 0)} left"] if math.isfinite(left) else []
         if len(head) < 2 and now - self._started >= 1:
             head.append(lasting(now - self._started, 0))
         return fitted(self._named(), head, self._details, width)
@@ -136,13 +140,15 @@ class Stage(Counter):
             inner = inner.inner
         return self.name if inner is None else f"{self.name}: {inner.name}"
 
-    def _left(self, fraction: float, now: float) -> float | None:
-        """Seconds, by the pace since the first step, which often takes longest."""
+    def _left(self, fraction: float | None, now: float) -> float:
+        """Seconds, by the pace since the first step, which often takes longest, if it is known."""
+        if fraction is None:
+            return math.inf
         if self._base is None or fraction < self._before:  # another part has begun
             self._base = (now, fraction) if fraction else None
         self._before = fraction
         if self._base is None:
-            return None
+            return math.inf
         since, before = self._base
         if fraction == before:
             since, before = self._started, 0.0

@@ -177,6 +177,14 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
     (TENSORFLOW, "Context.abort_collective_ops", of_call_options),
     (TENSORFLOW, "context.global_seed", "tensorflow.python.eager.context"),
     (KERAS_TUNER, "GridSearchOracle._get_next_combination", keras_tuner.oracles.GridSearchOracle),
+    *(
+        (
+            KERAS_TUNER,
+            f"HyperbandOracle.{name}",
+            lambda: keras_tuner.oracles.HyperbandOracle("val_loss"),
+        )
+        for name in ("_brackets", "_get_size")
+    ),
     (
         "tensorflow-text",
         "regex_split_ops.gen_regex_split_ops",

@@ -27,3 +27,11 @@ def test_the_nearest_are_those_of_all_pairs(
         if place != 4:
             assert rows[place].tolist() == order
     assert nearness.nearest(known, np.zeros((0, 5)))[0].shape == (0, 1)
+
+
+def test_no_cosine_is_above_1() -> None:
+    vectors = np.random.default_rng(0).normal(size=(300, 64)).astype(np.float32)
+    units = nearness.unit(vectors)
+    assert (units @ units.T).max() > 1
+    rows, cosines = nearness.nearest(vectors, vectors, 2)
+    assert rows[:, 0].tolist() == [*range(300)] and cosines.max() == 1

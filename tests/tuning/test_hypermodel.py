@@ -332,6 +332,29 @@ def test_several_tasks_are_judged_by_their_mean(text_encoder: Path, splits: Any)
     )
 
 
+def test_what_nobody_chooses_is_each_tasks_own(text_encoder: Path, splits: Any) -> None:
+    names = ["negative", "positive"]
+    tasks = {
+        "a": tt.tasks.Classification(names, label_smoothing=0.2),
+        "b": tt.tasks.Classification(names),
+    }
+    heads = {"a": tt.Head(hidden_units=8, l2=0.1), "b": tt.Head(dropout=0.3)}
+    both = [dict.fromkeys(tasks, each) for each in splits]
+    others = dict.fromkeys(("hidden_units", "head_learning_rate"))
+    for space, l2 in (({}, (0.1, 0.0)), ({"l2": 0.5}, (0.5, 0.5))):
+        made = TransferHyperModel(
+            *(str(text_encoder), tasks, *both),
+            space={"unfreeze": 0, "dropout": [0.1, 0.2], **others, **space},
+            head=heads,
+        )
+        parts = made.build(drawn({"dropout": 0.2})).parts
+        own = [parts[name].head for name in tasks]
+        assert [each.hidden_units for each in own] == [8, 0]
+        assert [each.dropout for each in own] == [0.2, 0.2]  # which is searched, for all of them
+        assert tuple(each.l2 for each in own) == l2
+        assert [parts[name].task.label_smoothing for name in tasks] == [0.2, 0.0]
+
+
 def test_the_first_trial_is_told_by_its_number() -> None:
     def told(trial_id: str) -> Any:
         return [types.SimpleNamespace(trial=types.SimpleNamespace(trial_id=trial_id))]

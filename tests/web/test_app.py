@@ -145,6 +145,30 @@ def test_numbers_are_regressed(text_encoder: Path, tmp_path: Path) -> None:
     assert found == pytest.approx(expected, abs=1e-5)
 
 
+def test_how_long_each_answer_may_be_is_a_number(bert_encoder: Path, tmp_path: Path) -> None:
+    """Of more rows than are computed at once, as the export answers them all together."""
+    task = tt.tasks.Translation(decoder_width=16, search={"beams": 1}).adapt(["ein Film", "gut"])
+    model = tt.build_model(str(bert_encoder), task, sequence_length=16)
+    served = ServedModel(tt.export_saved_model(model, tmp_path / "1"))
+    texts = ["film " * (row % 5) for row in range(20)]
+    columns = {"text": texts, "max_length": [row % 4 for row in range(20)]}
+    expected = [text.decode() for text in served.answer("max_length", columns)["text"]]
+    assert len({*expected}) > 2
+    rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
+    with client(served) as web:
+        for asked, place in (
+            ({"inputs": columns}, "outputs"),
+            ({"instances": rows}, "predictions"),
+        ):
+            found = web.post(PREDICT, {"signature_name": "max_length", **asked}).json()[place]
+            given = found["text"] if place == "outputs" else [row["text"] for row in found]
+            assert given == expected
+        odd = web.post(PREDICT, {"signature_name": "max_length", "instances": rows[:1] * 2})
+        assert odd.json()["predictions"][0] == found[0]
+        odd = web.post(PREDICT, {"signature_name": "max_length", "instances": texts[:1]})
+        assert odd.status == 400 and "list of objects as multiple input tensors" in odd.error
+
+
 def test_words_of_several_clients_are_padded_apart(several: Client) -> None:
     rows = [["good", "film"], ["the", "film", "was", "bad"]]
     asked = {"signature_name": "token_words"}

@@ -62,6 +62,15 @@ KINDS: dict[str, tuple[tuple[str, ...], Any]] = {
         ),
     ),
     "between": (("text",), lambda t: {"score": [1.5], "lower": [0.25], "upper": [2.75]}),
+    "near": (
+        ("text",),
+        lambda t: {
+            "label_names": [["a", "b"]],
+            "predicted": [[False, True]],
+            "scores": [[0.125, 0.875]],
+            "scope_score": [0.25],
+        },
+    ),
     "tags": (("text",), tagged),
     "question": (
         ("question", "context"),
@@ -182,6 +191,8 @@ def test_every_kind_of_answer(page: Any) -> None:
     assert f"Not sure enough to be accepted. May be right: a, {EVIL}." in found
     choose(page, "between")
     assert ask(page, "x").split("\n\n") == ["1.500", "Between 0.2500 and 2.750."]
+    choose(page, "near")
+    assert "Of other texts 25.0 % lie farther from what it was trained on." in ask(page, "x")
     choose(page, "tags")
     ask(page, f"🙂 {EVIL} 👍🏽 in Rome now")
     mark = page.locator("#found mark")

@@ -17,6 +17,9 @@ SIGNATURES = {
     "words": Signature("words", PREDICT, {"tokens": 1}),
     "classes": Signature("classes", CLASSIFY, {"inputs": 0}),
     "number": Signature("number", REGRESS, {"inputs": 0}),
+    "max_length": Signature(
+        "max_length", PREDICT, {"text": 0, "max_length": 0}, numbers=frozenset({"max_length"})
+    ),
 }
 
 
@@ -89,6 +92,16 @@ def test_other_paths_are_refused(method: str, path: str, message: str) -> None:
             True,
         ),
         ({"signature_name": "words", "inputs": [["a"]]}, {"tokens": [[b"a"]]}, False),
+        (
+            {"signature_name": "max_length", "instances": [{"text": "a", "max_length": 3}]},
+            {"text": [b"a"], "max_length": [3]},
+            True,
+        ),
+        (
+            {"signature_name": "max_length", "inputs": {"text": ["a"], "max_length": [-1]}},
+            {"text": [b"a"], "max_length": [-1]},
+            False,
+        ),
         ("\ufeff".encode() + b'{"signature_name": "", "instances": ["a"]}', {"text": [b"a"]}, True),
     ],
 )
@@ -98,7 +111,7 @@ def test_rows_and_columns_become_inputs(body: Any, inputs: Any, by_row: bool) ->
     assert found.rows == len(next(iter(inputs.values())))
 
 
-PAIR, WORDS = {"signature_name": "pair"}, {"signature_name": "words"}
+PAIR, WORDS, MOST = ({"signature_name": name} for name in ("pair", "words", "max_length"))
 BAD: list[tuple[Any, str]] = [
     (b"", "JSON Parse error: The document is empty"),
     (b"{", "JSON Parse error: Expecting property name"),
@@ -138,6 +151,15 @@ BAD: list[tuple[Any, str]] = [
         "as many rows each, but got: question 1, context 0",
     ),
     ({**WORDS, "instances": [["a"], ["b", "c"]]}, "Expecting tensor size: 1 but got: 2"),
+    ({**MOST, "instances": [{"text": "a"}]}, "keys must be equal to: max_length,text"),
+    (
+        {**MOST, "inputs": {"text": ["a"], "max_length": 3}},
+        "JSON Value: 3 found at incorrect level",
+    ),
+    *(
+        ({**MOST, "instances": [{"text": "a", "max_length": odd}]}, "not of expected type: int32")
+        for odd in (2.0, True, "3", None, [3], 2**31, -(2**31) - 1)
+    ),
     ({**WORDS, "instances": ["a"]}, "found at incorrect level"),
     ({"instances": [{"x" * 10_000: 1}]}, "keys must be equal to: text"),
 ]

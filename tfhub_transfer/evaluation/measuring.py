@@ -6,7 +6,7 @@ from typing import Any
 from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.evaluation import cautions, slicing, weakness
+from tfhub_transfer.evaluation import cautions, scoping, slicing, weakness
 from tfhub_transfer.evaluation.slicing import Asked
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models import last_layer, scaling
@@ -94,7 +94,7 @@ def _evaluate_task(
     model.layout.check(examples)
     task.check(examples)
     task.calibration = scaling.current(model)  # nothing, where it was trained on since
-    task.limits = last_layer.known_limits(model)
+    last_layer.forget_void(model)
     report = Report(
         task=task.name,
         encoder=str(model.encoder.handle),
@@ -118,6 +118,7 @@ def _evaluate_task(
     task.report_on(Trial(report, model, examples, train, seed, lambda: _untrained(model)))
     if task.calibration is not None:
         report.notes.append(f"calibration: {task.calibration}")
+    scoping.describe(report, model, examples)
     _note_intervals(report, len(examples))
     weakness.add(report, examples, slices, seed)
     cautions.add(report, model, examples, known)

@@ -11,6 +11,7 @@ from tfhub_transfer.data import Examples, text_forms
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.models import forward, last_layer
+from tfhub_transfer.models import scope as scopes
 from tfhub_transfer.runtime import probes
 from tfhub_transfer.tasks import Task, layouts
 from tfhub_transfer.tasks.layouts import Layout, Rows
@@ -67,7 +68,14 @@ def scores(model: Answering, examples: object, batch_size: int, allow_nan: bool)
 def readable(model: Answering, texts: object) -> list[Answer]:
     """As `TransferModel.predict_text`."""
     columns = asked(model.layout, texts).texts
-    return model.layout.readable(by_name(model, columns)) if columns[0] else []
+    if not columns[0]:
+        return []
+    found = by_name(model, columns)
+    made = model.layout.readable(found)
+    if scopes.SCORE not in found:
+        return made
+    near = np.asarray(found[scopes.SCORE])
+    return [{**answer, scopes.SCORE: float(own)} for answer, own in zip(made, near)]
 
 
 def by_name(
@@ -89,16 +97,22 @@ def by_name(
     Raises:
         InputError: If they are, and may not.
     """
-    last_layer.forget_limits(model)
+    last_layer.forget_void(model)
     layout = model.layout
-    cuts = []
+    cuts, beside = [], {}
+    # Not where another runtime answers, which gives scores alone.
+    scope = model.scope if model.forward.can(forward.SCOPED) else None
+    graph = forward.ANSWER if scope is None else forward.SCOPED
 
     def run(*columns: Sequence[str] | tf.Tensor) -> tf.Tensor:
         given = [tf.convert_to_tensor(column, tf.string).numpy() for column in columns]
         if not len(given[0]):
             return np.zeros((0, *model.output_shape[1:]), np.float32)
         plain = [[text.decode("utf-8") for text in column] for column in given]
-        made = forward.run(model, forward.ANSWER, layouts.of_rows(plain), batch_size)
+        made, told = scopes.apart(
+            scope, forward.run(model, graph, layouts.of_rows(plain), batch_size)
+        )
+        beside.update(told)
         cuts.append(model.truncation)
         if not allow_nan:
             # Only rows that are the user's texts, one each, can be named by number.
@@ -112,7 +126,7 @@ def by_name(
     rows, state = layout.prepare_again(*given) if layout.by_unit else layout.prepare(*given)
     found = layout.answers(run, rows, state)
     model.truncation = cuts[0] if cuts else None
-    return found
+    return {**found, **beside}
 
 
 def encoded(model: Answering, texts: Iterable[str], batch_size: int, normalize: bool) -> np.ndarray:

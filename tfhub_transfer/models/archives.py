@@ -27,8 +27,9 @@ from tfhub_transfer.storage import opening, records
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _ENCODER, _PREPROCESSOR = "assets/layers/encoder/", "assets/preprocessor/"
 _NEEDED = (CONFIG, METADATA, WEIGHTS, f"{_ENCODER}saved_model.pb")
-# What else there may be: a model of several tasks keeps a preprocessor for each, and what it saw.
-_ASSETS = re.compile(r"assets/(layers/encoder|(models/\w+/)?(preprocessor|seen))/")
+# What else there may be: a model of several tasks keeps a preprocessor for each, and what it saw
+# and how far texts lie from that.
+_ASSETS = re.compile(r"assets/(layers/encoder|(models/\w+/)?(preprocessor|seen|scope))/")
 _PART = re.compile(r"[^\x00-\x1f\x7f/\\:]{1,255}")
 _ZIP = b"PK\x03\x04"
 _MOST_MEMBERS = 1000

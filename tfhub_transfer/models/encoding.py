@@ -55,6 +55,7 @@ class Record(TypedDict, total=False):
         outcomes: What became of each stage.
         calibration: How scores of classes were scaled, and what rows left out say of it.
         limits: What `conformalize` found, and on how many rows.
+        scope: What `learn_scope` was asked of.
         history: The curves.
         histories: Those of each of several tasks.
         profile: The data on one screen; of several tasks one for each.
@@ -77,6 +78,7 @@ class Record(TypedDict, total=False):
     calibration: object
     learning_curve: LearningCurve | None
     limits: object
+    scope: object
     history: object
     histories: object
     profile: object

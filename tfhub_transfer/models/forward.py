@@ -19,8 +19,12 @@ from tfhub_transfer.texts.joining import WORD_STARTS
 
 EVALUATION_BATCH = 128
 ANSWER, VECTOR, FEATURES = "answer", "vector", "features"
+# As `ANSWER`, with a number behind the scores of each row: how near it is to what was trained on.
+SCOPED = "scoped answer"
 # What a graph made of each row: one array, or where rows have units one for each row.
 Made: TypeAlias = np.ndarray | list[np.ndarray]
+# Of a graph: its name, its precision, and what the layout says that it depends on.
+_Key: TypeAlias = tuple[str, str, Hashable]
 
 
 class Forward:
@@ -39,7 +43,7 @@ class Forward:
         functions: Mapping[str, Callable[[dict[str, tf.Tensor]], tf.Tensor]],
     ) -> None:
         self._encoder, self._layout, self._functions = encoder, layout, functions
-        self._graphs: dict[Hashable, tf.types.experimental.ConcreteFunction] = {}
+        self._graphs: dict[_Key, tf.types.experimental.ConcreteFunction] = {}
 
     def run(
         self, name: str, examples: Examples, batch_size: int = EVALUATION_BATCH
@@ -64,7 +68,7 @@ class Forward:
         reader: Layout | TextPreprocessor
         reader = self._layout.preprocessor if name == VECTOR else self._layout
         encoded, lost = reader.encode_and_count(examples.texts)
-        if name == ANSWER:
+        if name in (ANSWER, SCOPED):
             batch_size = self._layout.rows_at_once(self._encoder, batch_size)
         batches = LengthBatches.in_order(longest(encoded), batch_size)
         with (
@@ -87,6 +91,22 @@ class Forward:
         if name == ANSWER and self._layout.by_unit:
             return _of_units(order, parts, encoded[WORD_STARTS].row_lengths().numpy()), lost
         return _in_order(order, parts), lost
+
+    def can(self, name: str) -> bool:
+        """Whether that can be asked.
+
+        Args:
+            name: Which graph.
+        """
+        return name in self._functions
+
+    def forget(self, name: str) -> None:
+        """Has a graph traced anew when it is asked for next, since it is another by now.
+
+        Args:
+            name: Which graph.
+        """
+        self._graphs = {key: graph for key, graph in self._graphs.items() if key[0] != name}
 
     def graph(self, name: str, precision: str) -> tf.types.experimental.ConcreteFunction:
         """The graph of one thing at one precision, traced when it is asked for first.

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import keras
 
+from tfhub_transfer.models.scope import Scope
 from tfhub_transfer.tasks.conformal import Limits
 
 NAME = "scores"
@@ -24,6 +25,8 @@ class Scoring(Protocol):
     def task(self) -> Any:
         """What it answers."""
 
+    scope: Scope | None
+
     @property
     def parts(self) -> Mapping[str, Any]:
         """The models that it consists of, by name of the task."""
@@ -41,14 +44,16 @@ def mark(model: Scoring) -> str:
     return hashlib.sha256(b"".join(each.tobytes() for each in weights)).hexdigest()[:16]
 
 
-def forget_limits(model: Scoring) -> None:
-    """Takes away what `conformalize` found where the model was trained on since.
+def forget_void(model: Scoring) -> None:
+    """Takes away what `conformalize` and `learn_scope` found where the model was trained on since.
 
     Args:
         model: The model.
     """
     for part in model.parts.values():
         part.task.limits = known_limits(part)
+        if part.scope is not None and part.scope.mark != mark(part):
+            part.scope = None
 
 
 def known_limits(model: Scoring) -> Limits | None:

@@ -4,18 +4,21 @@ import functools
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import keras
+
 from tfhub_transfer.encoders import hub_preprocessors
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor, load_preprocessor
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.models import resuming
+from tfhub_transfer.models.scope import Scope
 from tfhub_transfer.models.seen import Seen
 from tfhub_transfer.storage import opening, saving
 from tfhub_transfer.tasks.layouts import Layout
 
 # Arguments of a constructor as Keras keeps them.
 Config: TypeAlias = dict[str, Any]
-_PREPROCESSOR, _SEEN = "preprocessor", "seen"
+_PREPROCESSOR, _SEEN, _SCOPE = "preprocessor", "seen", "scope"
 
 
 class InOneFile(resuming.Resumable):
@@ -27,6 +30,8 @@ class InOneFile(resuming.Resumable):
     """
 
     encoder: Encoder
+    features: keras.KerasTensor
+    scope: Scope | None
     seen_texts: Seen
     _layout: Layout
 
@@ -67,13 +72,17 @@ class InOneFile(resuming.Resumable):
         saving.save(path, functools.partial(super().save, **kwargs))
 
     def save_assets(self, dir_path: str) -> None:
-        """Puts the preprocessor, vocabulary and all, into the `.keras` file; and what was seen."""
+        """Puts the preprocessor, vocabulary and all, into the `.keras` file; what was seen, too."""
         self.preprocessor.write(Path(dir_path) / _PREPROCESSOR)
         self.seen_texts.save(Path(dir_path) / _SEEN)
+        if self.scope is not None:
+            self.scope.save(Path(dir_path) / _SCOPE)
 
     def load_assets(self, dir_path: str) -> None:
         """Takes the preprocessor out of the `.keras` file."""
         self.seen_texts = Seen.load(Path(dir_path) / _SEEN)
+        if (folder := Path(dir_path) / _SCOPE).is_dir():
+            self.scope = Scope.load(folder, self.features.shape[-1])
         preprocessor = load_preprocessor(Path(dir_path) / _PREPROCESSOR, self.encoder.trust_code)
         preprocessor.require_fit(self.encoder)
         self._adopt(preprocessor)

@@ -16,8 +16,16 @@ from tfhub_transfer.heads import layers
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import choices, usual
 from tfhub_transfer.models import answers, batches, last_layer, showing, stored_features, wiring
-from tfhub_transfer.models.forward import ANSWER, EVALUATION_BATCH, FEATURES, VECTOR, Forward
+from tfhub_transfer.models.forward import (
+    ANSWER,
+    EVALUATION_BATCH,
+    FEATURES,
+    SCOPED,
+    VECTOR,
+    Forward,
+)
 from tfhub_transfer.models.one_file import Config
+from tfhub_transfer.models.scope import Scope
 from tfhub_transfer.models.seen import Seen
 from tfhub_transfer.models.shown_batches import ShownBatch
 from tfhub_transfer.tasks import Task, layouts
@@ -82,8 +90,9 @@ class TransferModel(wiring.InParts):
         self.training_examples: Examples | None = None
         self.seen_texts = Seen()
         self.history_: dict[str, list[object]] = {}
-        made = {ANSWER: self.answer, VECTOR: self.vector, FEATURES: self._features}
-        self.forward = Forward(encoder, layout, made)
+        made = {ANSWER: self.answer, SCOPED: self.scoped_answer, VECTOR: self.vector}
+        self.forward = Forward(encoder, layout, {**made, FEATURES: self._features})
+        self.scope = None
 
     @property
     def task(self) -> Any:
@@ -94,6 +103,17 @@ class TransferModel(wiring.InParts):
     def task(self, task: object) -> None:
         """Puts another in its place, of the same head."""
         self._layout.task = task
+
+    @property
+    def scope(self) -> Scope | None:
+        """What tells how far from the training's texts others lie, if `learn_scope` was called."""
+        return self._scope
+
+    @scope.setter
+    def scope(self, scope: Scope | None) -> None:
+        """Puts another in its place, which answers are given with from now on."""
+        self._scope = scope
+        self.forward.forget(SCOPED)
 
     @property
     def parts(self) -> Mapping[str, "TransferModel"]:
@@ -283,6 +303,15 @@ class TransferModel(wiring.InParts):
         """Encoder inputs to scores, as a graph for `predict_scores` and exports."""
         return self.layout.respond(self, inputs)
 
+    def scoped_answer(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """As `answer`, with the number of the `scope`, where there is one, behind the scores."""
+        if self.scope is None:
+            return self.answer(inputs)
+        both = keras.Model(self.inputs, [self.outputs[0], self.features])
+        scores, features = both(inputs, training=False)
+        number = tf.cast(self.scope.score(features), scores.dtype)
+        return tf.concat([scores, number[:, None]], axis=-1)
+
     def vector(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Encoder inputs to the encoder's vectors, as a graph for `encode_text` and exports."""
         return self.layout.vectors(layers.sentence_vector(self.encoder, inputs, self.head))
@@ -293,7 +322,7 @@ class TransferModel(wiring.InParts):
     # Saving ----------------------------------------------------------------------------------
 
     def get_config(self) -> Config:
-        last_layer.forget_limits(self)
+        last_layer.forget_void(self)
         serialize = keras.saving.serialize_keras_object
         return {
             "encoder": serialize(self.encoder),

@@ -100,7 +100,9 @@ class Trust(TypedDict, total=False):
 
     `accepted` is the share of answers that are, `wrong_of_accepted` which share of those is wrong;
     `coverage` is how often a set or interval holds the truth, `set_size` the mean number of classes
-    in a set, `half_width` that of an interval, in the units of the scores.
+    in a set, `half_width` that of an interval, in the units of the scores. Of `learn_scope`:
+    `scope` is the share of texts whose scope score lies in each tenth from 0 to 1, a tenth each if
+    they are like those of the validation split, and `far` the share with one below 0.05.
     """
 
     accepted: float
@@ -108,6 +110,8 @@ class Trust(TypedDict, total=False):
     coverage: float
     set_size: float
     half_width: float | None
+    scope: list[float]
+    far: float
     rows: int
 
 

@@ -17,6 +17,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.graphs import safety
+from tfhub_transfer.models import scope
 from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.serving import operations, replay, searches, warm_up
 from tfhub_transfer.serving.exporting import models_of
@@ -304,7 +305,14 @@ def _as(
 def _arrays(model: TransferModel, texts: Sequence[tf.Tensor]) -> dict[str, np.ndarray]:
     layout = model.layout
     rows, state = layout.prepare(*texts)
-    found = layout.answers(lambda *rows: model.answer(layout.batch(*rows)), rows, state)
+    beside: dict[str, tf.Tensor] = {}
+
+    def run(*rows: tf.Tensor) -> tf.Tensor:
+        scores, told = scope.apart(model.scope, model.scoped_answer(layout.batch(*rows)))
+        beside.update(told)
+        return scores
+
+    found = {**layout.answers(run, rows, state), **beside}
     return {key: _array(value) for key, value in found.items()}
 
 

@@ -13,7 +13,7 @@ from tfhub_transfer import progress, runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import folding, safety, surgery
 from tfhub_transfer.incoming import choices, ranges
-from tfhub_transfer.models import last_layer
+from tfhub_transfer.models import last_layer, scope
 from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.runtime import precision_choice
 from tfhub_transfer.serving import searches, side_files, signatures, warm_up
@@ -72,7 +72,7 @@ class _Served(tf.Module):
         inputs = {**models[name].layout.batch(*texts), **more}
         if self._folded and name in self._once:
             return self._run_folded(self._folded, inputs)[self._once.index(name)]
-        return models[name].answer(inputs)
+        return models[name].scoped_answer(inputs)
 
     def answer(self, name: str, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Strings `[batch]` to a dictionary of answers of one signature, ragged ones padded."""
@@ -90,9 +90,16 @@ class _Served(tf.Module):
         return self._answers(name, *layout.plain(text), **more)
 
     def _answers(self, name: str, *texts: tf.Tensor, **more: tf.Tensor) -> dict[str, tf.Tensor]:
-        layout = models_of(self._model)[name].layout
-        rows, state = layout.prepare(*texts)
-        found = layout.served(functools.partial(self._scores, name, **more), rows, state)
+        model = models_of(self._model)[name]
+        beside: dict[str, tf.Tensor] = {}
+
+        def run(*rows: tf.Tensor) -> tf.Tensor:
+            scores, told = scope.apart(model.scope, self._scores(name, *rows, **more))
+            beside.update(told)
+            return scores
+
+        rows, state = model.layout.prepare(*texts)
+        found = {**model.layout.served(run, rows, state), **beside}
         return {
             key: tf.identity(value.to_tensor() if isinstance(value, tf.RaggedTensor) else value)
             for key, value in found.items()
@@ -154,8 +161,8 @@ def _folded(model: TransferModel, precision: str) -> folding.Folded | None:
     def both(inputs: Features) -> dict[str, list[tf.Tensor]]:
         ids = dict(inputs)
         if len(once) == len(model.parts):
-            return {"made": tf.nest.flatten([model.answer(ids), model.vector(ids)])}
-        answers = {name: part.answer(ids) for name, part in once.items()}
+            return {"made": tf.nest.flatten([model.scoped_answer(ids), model.vector(ids)])}
+        answers = {name: part.scoped_answer(ids) for name, part in once.items()}
         return {"made": tf.nest.flatten([answers, model.vector(ids)])}
 
     # As at bfloat16, what comes behind the encoder's vectors is exact.
@@ -251,7 +258,7 @@ def export_saved_model(
     PosixPath('out/serving/1')
     """
     require_exportable(model)
-    last_layer.forget_limits(model)
+    last_layer.forget_void(model)
     top_k = signatures.check_top_k([part.task for part in model.parts.values()], top_k)
     keep = None if keep is None else ranges.whole_number("keep", keep, *ranges.VERSIONS)
     choices.one_of("precision", precision, (*precision_choice.PRECISIONS, _INT8))

@@ -32,7 +32,8 @@ def nearest(known: np.ndarray, asked: np.ndarray, most: int = 1) -> tuple[np.nda
         near = rows[start : start + step] @ columns
         order = _highest(near, most)
         places.append(order)
-        cosines.append(np.take_along_axis(near, order, axis=1))
+        # Products of rounded numbers end a little above 1, where no angle has such a cosine.
+        cosines.append(np.minimum(np.take_along_axis(near, order, axis=1), 1.0))
     return np.concatenate(places), np.concatenate(cosines)
 
 

@@ -73,6 +73,8 @@ class Reported:
     # What `conformalize` can be asked for, of `coverage` and `abstain`; and what it found.
     promises: ClassVar[tuple[str, ...]] = ()
     limits: Limits | None = None
+    # Whether a text, or pair, has one vector, of which `learn_scope` can be asked.
+    scoped: ClassVar[bool] = False
     monitor: Monitor
     # Whether baselines learn from the training split, without which there are none.
     learned_baselines: ClassVar[bool] = True

@@ -104,8 +104,10 @@ class TransferHyperModel(keras_tuner.HyperModel):
         self._execution = self._training = 0
         self._heads, self.keeps_weights = reused_heads.Reused(), True
         self._depths: dict[str, trials.Depths] = {}
+        self._left: frozenset[str] = frozenset()
         spaces = {name: self._space_on(name, asked) for name in self._grounds}
         self.space = Spaces(spaces) if names is not None else spaces[""]
+        self._left = self.space.left
         repeats.require_losses(self._task, _losses(self.space), self.folds)
         made = self._make({ENCODER: next(iter(self._grounds))})
         self.objective = keras_tuner.Objective(*trials.judge_of(made))
@@ -301,7 +303,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
 
     def _make(self, drawn: Mapping[str, Value]) -> TransferModel:
         ground = self._ground(drawn).encoder
-        model = self._pattern.model(ground.lend(self._seed), drawn, self._seed)
+        model = self._pattern.model(ground.lend(self._seed), drawn, self._seed, self._left)
         ground.lent(model)
         return model
 

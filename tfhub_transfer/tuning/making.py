@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -59,19 +59,27 @@ class Pattern:
         self.head: Any = build.get("head")
         self._build = {name: value for name, value in build.items() if name != "head"}
 
-    def model(self, encoder: Encoder, drawn: Mapping[str, Any], seed: int) -> TransferModel:
+    def model(
+        self,
+        encoder: Encoder,
+        drawn: Mapping[str, Any],
+        seed: int,
+        left: Collection[str] = (),
+    ) -> TransferModel:
         """A model of a trial, untrained.
 
         Args:
             encoder: What it is on.
             drawn: The trial's values, by the names in `SETTINGS`.
             seed: Of its first weights.
+            left: The names of values that nobody chose: of several tasks each has its own.
         """
         runtime.seed_everything(seed)
-        task = self._task_of(drawn)
+        chosen = {name: value for name, value in drawn.items() if name not in left}
+        task = self._task_of(chosen)
         given = {told: drawn[name] for name, told in _OF_OPTIMIZERS.items() if name in drawn}
         optimizer = default_optimizer(encoder, **given)
-        return build_model(encoder, task, _heads(self.head, task, drawn), optimizer, **self._build)
+        return build_model(encoder, task, _heads(self.head, task, chosen), optimizer, **self._build)
 
     def _task_of(self, drawn: Mapping[str, Any]) -> Any:
         task = copy.deepcopy(self.task)  # which a training settles thresholds of

@@ -128,9 +128,18 @@ def known_settings(
 ) -> dict[str, Setting]:
     """The settings that an encoder and a task have, by name.
 
-    Ranges are those of Devlin et al. 2019 (https://arxiv.org/abs/1810.04805: rates, batches),
-    Howard and Ruder 2018 (https://arxiv.org/abs/1801.06146: thawing from the top) and Clark et al.
-    2020 (https://arxiv.org/abs/2003.10555: a rate that falls with depth), around the defaults.
+    Ranges are around the defaults; what is usual follows Devlin et al. 2019
+    (https://arxiv.org/abs/1810.04805: rates, batches, few epochs, dropout of 0.1), Howard and Ruder
+    2018 (https://arxiv.org/abs/1801.06146: thawing from the top), Clark et al. 2020
+    (https://arxiv.org/abs/2003.10555: a rate that falls with depth), Liu et al. 2019
+    (https://arxiv.org/abs/1907.11692: a warm-up of 0.06), Mosbach et al. 2021
+    (https://arxiv.org/abs/2006.04884: a warm-up of 0.1, more epochs of few rows), You et al. 2020
+    (https://arxiv.org/abs/1904.00962: LAMB), Srivastava et al. 2014
+    (https://jmlr.org/papers/v15/srivastava14a.html: dropout up to 0.5), Szegedy et al. 2016
+    (https://arxiv.org/abs/1512.00567: label smoothing of 0.1), Reimers and Gurevych 2019
+    (https://arxiv.org/abs/1908.10084: the mean or the first token, texts of a pair apart). What a
+    head on a frozen encoder has (hidden units, L2, its rate) is as our own measurements have it, in
+    `benchmarks/`.
 
     Args:
         encoder: The encoder.
@@ -273,6 +282,9 @@ class Space:
 
         suffix: Of the names that KerasTuner knows the settings by, which are all different.
 
+    Attributes:
+        left: The names of what is fixed as it was before, since nobody says anything else.
+
     Raises:
         InputError: If a name is unknown, or a value out of range.
     """
@@ -295,6 +307,7 @@ class Space:
                 self.searched[name] = found
             else:
                 self.fixed[name] = found
+        self.left = frozenset(n for n in self.fixed if asked.get(n) in (None, SEARCH))
         if self.fixed.get("unfreeze") == 0:
             self._require_thawing(said)
         self._require_tokens_left()
@@ -373,6 +386,9 @@ class Spaces:
 
     Args:
         of: What is searched on each, by its name; the first is that of the library's own values.
+
+    Attributes:
+        left: As of `Space`.
     """
 
     def __init__(self, of: Mapping[str, Space]) -> None:
@@ -381,6 +397,7 @@ class Spaces:
         self.fixed = {name: each for own in of.values() for name, each in own.fixed.items()}
         found = {name: each for own in of.values() for name, each in own.searched.items()}
         self.searched: dict[str, Values] = {ENCODER: [*of], **found}
+        self.left = frozenset().union(*(own.left for own in of.values()))
 
     def draw(self, hp: Any) -> dict[str, Value]:
         """As `Space.draw`, with the encoder's name.

@@ -258,8 +258,13 @@ class Batcher:
         return {name: values[place] for name, values in found.items()}
 
 
-def _size(text: bytes | Sequence[bytes]) -> int:
-    """Of a text or of a list of words, in bytes: as many tokens, nearly enough for an order."""
+def _size(text: bytes | Sequence[bytes] | int) -> int:
+    """Of a text or of a list of words, in bytes: as many tokens, nearly enough for an order.
+
+    A number beside them has none.
+    """
+    if isinstance(text, int):
+        return 0
     return len(text) if isinstance(text, bytes) else sum(len(word) + 1 for word in text)
 
 

@@ -19,7 +19,7 @@ import tensorflow as tf
 from tfhub_transfer.errors import one_line
 from tfhub_transfer.web.refusing import Refusal
 
-# What a request gives for one input: for each row a string, or a list of them.
+# What a request gives for one input: for each row a string, a list of them, or a number.
 Rows: TypeAlias = list[Any]
 Outputs: TypeAlias = Mapping[str, np.ndarray]
 
@@ -61,10 +61,11 @@ class Signature:
     Attributes:
         name: What it is called.
         method: `PREDICT`, `CLASSIFY` or `REGRESS`.
-        inputs: By name how many dimensions each has, all of strings, in the order of a row.
+        inputs: By name how many dimensions each has, of strings, in the order of a row.
         outputs: The names of what it answers.
         counts: Answers that are padded, each with the one that says how many there are.
         together: Whether rows of several requests may be answered in one batch.
+        numbers: Those of the inputs that are whole numbers instead, int32.
     """
 
     name: str
@@ -73,6 +74,21 @@ class Signature:
     outputs: tuple[str, ...] = ()
     counts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     together: bool = True
+    numbers: frozenset[str] = frozenset()
+
+    def read(self, name: str, value: object, rank: int, place: str) -> Any:
+        """A value of one of the inputs, or a list of such.
+
+        Args:
+            name: Which input.
+            value: As JSON has it.
+            rank: How many dimensions it is to have.
+            place: How a message begins.
+
+        Raises:
+            Refusal: If it is none.
+        """
+        return _value(value, rank, place, _number if name in self.numbers else _string)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +193,7 @@ def predict_request(asked: Mapping[str, object], signature_of: Callable[[str], S
     if not (by_row or by_column):
         raise Refusal(400, "Missing 'inputs' or 'instances' key")
     read = _by_row if by_row else _by_column
-    inputs = read(asked["instances" if by_row else "inputs"], signature.inputs)
+    inputs = read(asked["instances" if by_row else "inputs"], signature)
     counts = {name: len(rows) for name, rows in inputs.items()}
     if len(set(counts.values())) > 1:
         each = ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -185,7 +201,8 @@ def predict_request(asked: Mapping[str, object], signature_of: Callable[[str], S
     return Asked(signature, inputs, next(iter(counts.values())), by_row)
 
 
-def _by_row(given: object, ranks: Mapping[str, int]) -> dict[str, Rows]:
+def _by_row(given: object, signature: Signature) -> dict[str, Rows]:
+    ranks = signature.inputs
     if not isinstance(given, list):
         raise Refusal(400, f"JSON Value: {_shown(given)} Excepting 'instances' to be an list/array")
     if not given:
@@ -210,13 +227,15 @@ def _by_row(given: object, ranks: Mapping[str, int]) -> dict[str, Rows]:
             )
         for name, rank in ranks.items():
             place = f"Failed to process element: {number} key: {name} of 'instances' list. Error: "
-            inputs[name].append(_value(row[name] if named else row, rank, place))
+            value = row[name] if named else row
+            inputs[name].append(signature.read(name, value, rank, place))
     for name, rows in inputs.items():
         _require_even(rows, name)
     return inputs
 
 
-def _by_column(given: object, ranks: Mapping[str, int]) -> dict[str, Rows]:
+def _by_column(given: object, signature: Signature) -> dict[str, Rows]:
+    ranks = signature.inputs
     if not isinstance(given, dict) or _is_base64(given):
         if len(ranks) > 1:
             raise Refusal(
@@ -229,20 +248,29 @@ def _by_column(given: object, ranks: Mapping[str, int]) -> dict[str, Rows]:
     for name, rank in ranks.items():
         if name not in given:
             raise Refusal(400, f"Missing named input: {name} in 'inputs' object.")
-        inputs[name] = _value(given[name], rank + 1, f"Input {name}: ")
+        inputs[name] = signature.read(name, given[name], rank + 1, f"Input {name}: ")
         _require_even(inputs[name], name)
     return inputs
 
 
-def _value(value: object, rank: int, place: str) -> Any:
-    """A string as bytes, or a list of such, of so many dimensions."""
+def _value(value: object, rank: int, place: str, read: Callable[[object, str], Any]) -> Any:
+    """What is read of a value, or of each in a list of so many dimensions."""
     if rank == 0:
-        return _string(value, place)
+        return read(value, place)
     if not isinstance(value, list):
         raise Refusal(
             400, f"{place}JSON Value: {_shown(value)} found at incorrect level: expected a list"
         )
-    return [_value(each, rank - 1, place) for each in value]
+    return [_value(each, rank - 1, place, read) for each in value]
+
+
+def _number(value: object, place: str) -> int:
+    if type(value) is int and -(2**31) <= value < 2**31:  # True is none
+        return value
+    raise Refusal(
+        400,
+        f"{place}JSON Value: {_shown(value)} Type: {_kind(value)} is not of expected type: int32",
+    )
 
 
 def _string(value: object, place: str) -> bytes:

@@ -38,14 +38,7 @@ class Servable:
         self.version = int(folder) if folder.isdecimal() else 1
         graph = wire.read_saved_model(served.folder / safety.GRAPH_FILE).meta_graphs[0]
         self._defined = dict(graph.signature_def)
-        # REST here is one of strings: what takes numbers too is for TF Serving.
-        self.signatures = {
-            name: self._signature(name) for name in served.signatures if self._reads_strings(name)
-        }
-
-    def _reads_strings(self, name: str) -> bool:
-        given = self._served.signatures[name].structured_input_signature[1]
-        return all(spec.dtype == tf.string for spec in given.values())
+        self.signatures = {name: self._signature(name) for name in served.signatures}
 
     def _signature(self, name: str) -> Signature:
         given = self._served.signatures[name].structured_input_signature[1]
@@ -61,6 +54,7 @@ class Servable:
             counts,
             # Whatever else is as wide as the widest row of a batch would tell of other rows.
             wide <= counts.keys(),
+            frozenset(name for name, spec in given.items() if spec.dtype == tf.int32),
         )
 
     def signature(self, name: str) -> Signature:

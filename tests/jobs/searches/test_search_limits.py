@@ -11,6 +11,7 @@ from unittest import mock
 import keras_tuner
 import pytest
 
+from tfhub_transfer.jobs.options.tuning import TuneJob
 from tfhub_transfer.jobs.searches import tuners
 from tfhub_transfer.jobs.searches.limits import Cut, Ending, Limits
 
@@ -129,6 +130,23 @@ def test_it_is_said_when_the_defaults_alone_take_longer(now: list[float]) -> Non
         assert limits.minutes_at_least(trials) == (least and pytest.approx(least))
     assert limits.minutes_at_least(over((24.0, 0), (24.0, 0))) is None
     assert Limits(3, None, 0.0).minutes_at_least(over((24.0, 0))) is None
+
+
+@pytest.mark.parametrize(("minutes", "end"), [(2.0, 100.0), (None, math.inf)])
+def test_what_a_search_shows_knows_when_its_time_is_up(
+    now: list[float], monkeypatch: pytest.MonkeyPatch, minutes: float | None, end: float
+) -> None:
+    """Two minutes from 10 s on, of which an earlier run took 30 s."""
+    made, ends = mock.Mock(**{"taken.return_value": None}), list[float]()
+    made.search = lambda verbose: ends.append(made.stage.ends)
+    monkeypatch.setattr(tuners, "_tuner", lambda *given: made)
+    earlier = [{**each, "status": "COMPLETED", "ended": 30.0} for each in over((5.0, 0))]
+    notes: Any = types.SimpleNamespace(trials=earlier, place=Path("notes"))
+    hypermodel: Any = types.SimpleNamespace(trainings=1)
+    now[0] = 15.0
+    job = TuneJob("classification", "rows.csv", Path("out"), tuner="grid", minutes=minutes)
+    tuners.search(job, hypermodel, mock.Mock(), notes, (10.0, 12.0), Ending())
+    assert ends == [end]
 
 
 class Trained:

@@ -483,6 +483,34 @@ def test_an_objective_that_nobody_reports_is_refused_before_any_trial(
 
 
 @pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--coverage", "0.9"), "so few validation rows can't tell how far answers can be trusted"),
+        (("--abstain", "0.1", "--refit"), "Received: --refit and --abstain\n"),
+    ],
+)
+def test_what_cant_be_told_in_the_end_is_refused_before_any_trial(
+    text_encoder: Path, data: Path, tmp_path: Path, run: Any, more: Any, message: str
+) -> None:
+    words = words_of(data, text_encoder, tmp_path / "out", "--trials", "1", *more)
+    status, out, error = run(*words)
+    assert status == 2 and error.count("\n") == 1 and message in error
+    assert "Trial" not in out and [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_tasks_that_no_export_has_names_for_are_refused_before_any_trial(
+    text_encoder: Path, data: Path, tmp_path: Path, run: Any
+) -> None:
+    one = {"task": "classification", "data": data.name}
+    tasks = tmp_path / "tasks.json"
+    tasks.write_text(json.dumps({"tasks": {"a": one, "a_classify": one}}), "utf-8")
+    words = ["tune", "--task", "multi-task", "--data", tasks, "--encoder", text_encoder]
+    status, out, error = run(*words, *FIXED, "--output", tmp_path / "out", "--trials", "1")
+    assert status == 2 and error.count("\n") == 1 and "Trial" not in out
+    assert error.endswith("name one of the tasks otherwise. Received: a, a_classify\n")
+
+
+@pytest.mark.parametrize(
     ("name", "direction"),
     [("val_mean", "max"), ("val_loss", "min"), ("val_top_target", "max"), (None, "max")],
 )
@@ -587,6 +615,71 @@ def test_a_bayesian_search_tries_nothing_twice(tmp_path: Path) -> None:
     choices = (0.1, 0.3, 0.5, 0.7, 0.9)
     drawn = through(bayesian(tmp_path, *choices), 20)
     assert sorted(drawn) == [*choices]  # and ends, as nothing is left
+
+
+@pytest.mark.parametrize("direction", ["max", "min"])
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_hyperband_keeps_the_weights_that_it_goes_on_with_and_no_others(
+    tmp_path: Path, direction: str, at_once: int
+) -> None:
+    """Through all its brackets, by one process and by several, where a trial fails now and then."""
+    objective = keras_tuner.Objective("val_x", direction)
+    hypermodel: Any = Searched()
+    with mock.patch.object(tuners, "longest", lambda rows: 9), noted(tmp_path / "out") as notes:
+        made: Any = tuners._tuner(
+            *(tuners._Noted, job(tuner="hyperband"), hypermodel, objective, notes.place, None)
+        )
+        notes.begin({})
+        made.notes, made.limits, made.stage = notes, Forever(), mock.Mock()
+        made.oracle.verbose, running, kept = 0, list[Any](), set[str]()
+        for count in range(80):
+            while len(running) < at_once:
+                trial = made.oracle.create_trial(str(count) + str(len(running)))
+                before = trial.hyperparameters.values.get("tuner/trial_id")
+                # Its weights are there, and may be read as long as it trains.
+                assert before is None or before in kept
+                running.append(trial)
+            trial = running.pop(count % at_once)
+            folder = Path(made.get_trial_dir(trial.trial_id))
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "checkpoint.weights.h5").write_text("")
+            trial.status = "FAILED" if count % 17 == 5 else "COMPLETED"
+            made.oracle.update_trial(trial.trial_id, {"val_x": math.sin(count)})
+            made.oracle.end_trial(trial)
+            made.over(trial.trial_id, 1.0)
+            found = {path.parent.name for path in notes.project.rglob("*.weights.h5")}
+            kept = {name.removeprefix("trial_") for name in found}
+            behind = {t.hyperparameters.values.get("tuner/trial_id") for t in running} - {None}
+            # Of 9, 3 and 1, or 5 and 2: those for the next round, of two brackets.
+            assert behind <= kept and len(kept) <= 4 * 2 + len(behind)
+        later = [
+            t for t in made.oracle.trials.values() if "tuner/trial_id" in t.hyperparameters.values
+        ]
+        assert len(later) >= 10
+
+
+class Searched(keras_tuner.HyperModel):
+    """A hypermodel of one setting, that no one trains."""
+
+    keeps_weights, rows = True, 1
+
+    def best(self, tuner: Any) -> luck.Choice:
+        return luck.Choice("none", "")
+
+    def build(self, hp: keras_tuner.HyperParameters) -> None:
+        hp.Float("rate", 0.0, 1.0)
+
+
+class Forever:
+    """No limit."""
+
+    taken, elapsed = None, 0.0
+
+    def minutes_at_least(self, over: Any) -> None:
+        return None
+
+    def leaves_time(self, over: Any) -> bool:
+        return True
 
 
 @pytest.mark.parametrize(

@@ -26,17 +26,20 @@ def strings(count: int, seed: int, make: Callable[[Words], Words]) -> tt.data.Ex
 @pytest.mark.parametrize(
     "make", [lambda row: row, lambda row: row[::-1], sorted], ids=["copied", "reversed", "sorted"]
 )
-def test_symbols_are_learned(make: Callable[[Words], Words], bert_encoder: Path) -> None:
-    """The encoder learns, too: of weights by chance it says little of where a piece stands."""
+def test_symbols_are_learned(make: Callable[[Words], Words], bert_still: Path) -> None:
+    """The encoder learns, too: of weights by chance it says little of where a piece stands.
+
+    It drops nothing: of 16 numbers a tenth is much, and one in three was then copied wrong.
+    """
     train, test = strings(STEPS * BATCH, 0, make), strings(200, 1, make)
     keras.utils.set_random_seed(0)
     task = TextGeneration(decoder_width=32, label_smoothing=0.0, search={"beams": 1})
     model = tt.build_model(
-        str(bert_encoder), task.adapt(train.labels), Head(dropout=0.0), sequence_length=16
+        str(bert_still), task.adapt(train.labels), Head(dropout=0.0), sequence_length=16
     )
     model.encoder.trainable = True
     rate = keras.optimizers.schedules.CosineDecay(
-        1e-5, STEPS - 50, alpha=0.02, warmup_target=1e-2, warmup_steps=50
+        1e-5, STEPS - 50, alpha=0.02, warmup_target=5e-3, warmup_steps=50
     )
     model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), task.loss())
     model.fit(model.preprocess(train, BATCH), verbose=0)

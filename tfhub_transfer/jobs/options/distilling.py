@@ -42,7 +42,7 @@ class DistillJob(Form, Teaching, Writing, Training):
         "models": (
             *("unlabelled", "temperature", "share", "validation", "test", "text_pair", "label"),
             *("encoder", "preprocessor", "unfreeze", "pooling", "block", "towers"),
-            *("class_weights", "precision", "jit", "strategy"),
+            *("class_weights", "precision", "scope", "jit", "strategy"),
             *("decoder_layers", "vocabulary_size", "answer_length"),
         ),
         "encoders": ("layers", "hidden", "vocabulary"),

@@ -98,6 +98,9 @@ class Settled:
         metavar="X",
         within=(0.0, ranges.BELOW_ONE),
     )
+    scope: bool = option(
+        False, "answers say how near a text lies to those of the training (`scope_score`)"
+    )
     seed: int = option(0, "default %(default)s", metavar="N", within=ranges.SEED)
     overwrite: bool = option(False, FOLDER)
 

@@ -74,6 +74,11 @@ class Limits:
         """Seconds that the search has taken so far, over all its runs."""
         return time.monotonic() - self._started
 
+    @property
+    def ends(self) -> float:
+        """When the time is up, by `time.monotonic`; never, if nobody says how much there is."""
+        return self._started + self._seconds
+
     def leaves_time(self, over: Sequence[Known], values: Known | None = None) -> bool:
         """Whether there is time for another trial, and for the last training.
 

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -97,6 +97,16 @@ class TrialNotes:
         if self._other is not None:  # whose trials are no longer noted
             shutil.rmtree(self._other, ignore_errors=True)
             self._other = None
+
+    def forget_weights(self, trials: Collection[str]) -> None:
+        """Removes the weights that KerasTuner wrote.
+
+        Args:
+            trials: The trials whose weights they are.
+        """
+        for name in trials:
+            for path in (self.project / f"trial_{name}").glob("*.weights.h5"):
+                path.unlink(missing_ok=True)
 
     def token(self) -> str:
         """What tells who reads it there that this is the folder: see `shared_place`."""

@@ -23,7 +23,7 @@ from tfhub_transfer.jobs.searches.limits import Cut, Ending, Limits
 from tfhub_transfer.jobs.searches.notes import PROJECT, TrialNotes
 from tfhub_transfer.jobs.searches.worker import Remote
 from tfhub_transfer.optimization import planning
-from tfhub_transfer.private import keras_tuner_grid
+from tfhub_transfer.private import keras_tuner_grid, keras_tuner_hyperband
 from tfhub_transfer.reporting import searches
 from tfhub_transfer.storage import budget
 from tfhub_transfer.tuning import TransferHyperModel, records, trials
@@ -89,7 +89,7 @@ def search(
         made.stop()
     with progress.stage("Trials", limits.trials, final=False) as stage:
         made.stage = stage
-        stage.done = len(notes.trials)
+        stage.done, stage.ends = len(notes.trials), limits.ends
         with _told_of_mistakes(notes.place), _collected_before():
             if serve is None:
                 made.search(verbose=0)
@@ -393,6 +393,8 @@ class _Noted(_Reasoned):
         found = self.oracle.get_trial(trial_id)  # type: ignore[attr-defined]
         record = {**records.of_trial(found), "seconds": seconds, "ended": self.limits.elapsed}
         self.notes.note(record)
+        if self.hypermodel.keeps_weights:  # type: ignore[attr-defined]
+            self._forget_weights()
         self.limits.taken = self.taken()
         self.stage.add()
         say(_line(record, self.oracle.objective.name))  # type: ignore[attr-defined]
@@ -403,6 +405,11 @@ class _Noted(_Reasoned):
             )
         if not self.limits.leaves_time(self.notes.trials):
             self.stop()
+
+    def _forget_weights(self) -> None:
+        """Removes those that no later round goes on with: an encoder is large."""
+        oracle = self.oracle  # type: ignore[attr-defined]
+        self.notes.forget_weights({*oracle.end_order} - keras_tuner_hyperband.may_go_on(oracle))
 
     def taken(self) -> str | None:
         """The trial that would be taken now; `None`, where none has come to its end."""

@@ -30,7 +30,7 @@ from tfhub_transfer.jobs.searches.chief import Chief, opened
 from tfhub_transfer.jobs.searches.notes import TrialNotes, noted, shared_place
 from tfhub_transfer.jobs.searches.worker import Remote, joined
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
-from tfhub_transfer.jobs.trainings import continuing, refitting
+from tfhub_transfer.jobs.trainings import continuing, refitting, trusting
 from tfhub_transfer.jobs.trainings.training import (
     check_output,
     require_columns,
@@ -38,6 +38,7 @@ from tfhub_transfer.jobs.trainings.training import (
     train,
 )
 from tfhub_transfer.reporting import search_reports, searches
+from tfhub_transfer.serving.exporting import require_exportable
 from tfhub_transfer.storage import scratch
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.training import identity
@@ -109,9 +110,11 @@ def _tune(
         try:
             runtime.seed_everything(job.seed)
             splits, task = read_splits(plain, joint)
+            # Each refuses now what it would after hours.
             require_columns(plain, splits)
+            trusting.require_tellable(plain, task, splits)
             if job.refit:
-                refitting.pooled(splits)  # which refuses now what it would after hours
+                refitting.pooled(splits)
             if job.folds:
                 refitting.require_weights_in_both(splits)
             hypermodel = _hypermodel(job, space, splits, task)
@@ -292,6 +295,7 @@ def _ending(
     """Says what splits hold; how long measuring the test split takes, and seconds to see that."""
     # Gone behind this: trials have the one encoder, unless somebody keeps a model.
     model = hypermodel.build(keras_tuner.HyperParameters())
+    require_exportable(model)
     say_of_texts(model, splits)  # before the trials; the last training says it once more
     own = [*splits.by_task().values()]
     seen = sum(len(each.train) + len(each.validation) for each in own)

@@ -291,6 +291,7 @@ def _fit(
     with kept(model.save, job.output):
         calibrated = _calibrated(job, model, splits)
         limits = trusting.limited(job, model, splits)
+        scope = trusting.scoped(job, model, splits)
     if _refits(job):
         judged, build = model, functools.partial(build_within, job)
         with kept(model.save, job.output):
@@ -317,6 +318,7 @@ def _fit(
         "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
         "calibration": calibrated,
         "limits": limits,
+        "scope": scope,
         **run_records.curves(model),
     }
 

@@ -9,7 +9,7 @@ import numpy as np
 from tfhub_transfer.reporting import metrics
 from tfhub_transfer.reporting.contents import ClassScores, Entities, Mistake, Slice
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
-from tfhub_transfer.tasks.tagging import confidence, entity_outcomes, schemes
+from tfhub_transfer.tasks.tagging import certainty, entity_outcomes, schemes
 from tfhub_transfer.tasks.tagging.entity_outcomes import Outcome
 from tfhub_transfer.tasks.trial import MISTAKES, Trial
 from tfhub_transfer.texts import joining
@@ -17,7 +17,7 @@ from tfhub_transfer.texts import joining
 Tags = Sequence[Sequence[str]]
 
 
-class Tagged(confidence.Calibrated, Protocol):
+class Tagged(certainty.Calibrated, Protocol):
     """A task of tags, as far as its report asks it."""
 
     scheme: str | None
@@ -44,7 +44,7 @@ def report_on(task: Tagged, trial: Trial) -> None:
     report.intervals = intervals(truth, predicted, scheme, trial.seed)
     rows = outcomes(truth, predicted, scheme)
     report.entities = summed(rows, scheme)
-    confidence.describe(task, report, scores, (truth, predicted), rows)
+    certainty.describe(task, report, scores, (truth, predicted), rows)
     texts = examples.texts[0]
     report.mistakes = mistakes(texts, (truth, predicted), rows, scheme, MISTAKES)
     trial.note_answers(truth, predicted, contributions(truth, predicted))

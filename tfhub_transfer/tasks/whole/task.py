@@ -80,6 +80,7 @@ class Classification(Task):
     options = ("class_names", "class_weights", "label_smoothing")
     calibrated_by: ClassVar[Link | None] = "softmax"
     promises: ClassVar[tuple[str, ...]] = ("coverage", "abstain")
+    scoped = True
     standing = Standing("accuracy", badness="confidence", picked=True)
 
     def __init__(
@@ -246,6 +247,7 @@ class MultiLabel(Task):
     monitor = ("val_micro_f1", "max")
     options = ("class_names", "label_separator")
     calibrated_by = "sigmoid"
+    scoped = True
     takes_blank = True
     standing = Standing(
         "micro_f1",
@@ -444,6 +446,7 @@ class Regression(Task):
     embedding_rate = 2e-3
     learns = ("mean", "deviation")
     promises = ("coverage",)
+    scoped = True
     standing = Standing(
         "spearman",
         baselines={"majority": "mean", "tfidf_logistic_regression": "TF-IDF + ridge"},

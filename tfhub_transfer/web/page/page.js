@@ -83,6 +83,7 @@
     if ("accepted" in answer) said.push(answer.accepted ? "Sure enough to be accepted." : "Not sure enough to be accepted.");
     if ("label_set" in answer) said.push(`May be right: ${answer.label_names.filter((_, place) => answer.label_set[place]).join(", ")}.`);
     if ("lower" in answer) said.push(`Between ${number(answer.lower)} and ${number(answer.upper)}.`);
+    if ("scope_score" in answer) said.push(`Of other texts ${share(answer.scope_score)} lie farther from what it was trained on.`);
     return said.length ? [made("p", said.join(" "), "soft")] : [];
   };
 
@@ -172,7 +173,7 @@
       fits: (keys) => keys.has("predicted") && keys.has("label_names"),
       show: (answer) => {
         const chosen = answer.label_names.filter((_, place) => answer.predicted[place]);
-        return [verdict(chosen.join(", ") || "None of the labels"),
+        return [verdict(chosen.join(", ") || "None of the labels"), ...trust(answer),
           bars(ranked(answer.label_names, answer.scores), (name) => chosen.includes(name))];
       },
       line: (answer) => answer.label_names.filter((_, place) => answer.predicted[place]).join(", "),
