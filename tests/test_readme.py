@@ -239,6 +239,14 @@ def of_reviews(name: str = "model") -> None:
     saved(sorted(set(labels)), name)
 
 
+def sliced() -> None:
+    of_reviews()
+    examples = tt.data.read("more_reviews.csv", text="review", label="sentiment")
+    pairs = enumerate(zip(*examples.texts, examples.labels))
+    rows = [{"text": t, "label": y, "source": "web", "language": n % 2} for n, (t, y) in pairs]
+    _rows("more_reviews.csv", rows)
+
+
 def trained() -> None:
     reviews()
     words = ["train", "--task", "classification", "--data", "reviews.csv", "--text", "review"]
@@ -259,6 +267,7 @@ FILES: dict[str, Callable[[], None]] = {
     "Numbers": priced,
     "From Python": of_reviews,
     "From a model to answers": answered,
+    "Weak spots": sliced,
     "Two models side by side": reported,
     "Serving": saved,
     "The kit": saved,

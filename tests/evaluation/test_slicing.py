@@ -78,7 +78,7 @@ def test_columns_by_name_by_part_and_by_values() -> None:
         ("text", "has no column 'text' beside"),
         ("", "has no column ''"),
         ("about.cite", "has no column 'about.cite'"),
-        ("about", "name another one, or a part of it, as `about.part`. Received: a dictionary"),
+        ("about", "or a part of its values behind a full stop. Received: a dictionary in 'about'"),
         ({"of": [1]}, "a value for each example to evaluate on, which are 2. Received: 1 of 'of'"),
         (7, "`slices` are names of columns, or a dictionary of their values by name. Received: in"),
     ],
@@ -129,7 +129,7 @@ def test_texts_are_grouped_by_length_script_and_words() -> None:
 
 def test_a_word_is_in_the_texts_that_hold_it() -> None:
     generator = np.random.default_rng(0)
-    vocabulary = ["film", "plot", "not", "bad", "good", "dull", "fine"]
+    vocabulary = ["film", "plot", "not", "bad", "good", "isn't", "fine"]
     texts = [" ".join(generator.choice(vocabulary, 3)).capitalize() for _ in range(200)]
     found = {name: rows for (by, name), rows in named(texts).items() if by == slicing.WORD}
     assert {*found} == {*vocabulary}

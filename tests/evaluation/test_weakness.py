@@ -196,6 +196,11 @@ def test_of_words_the_worst_are_shown_and_all_count() -> None:
     assert found["looked_at"] == 41
     shown = [row for row in found["rows"] if row["by"] == slicing.WORD]
     assert len(shown) == 10
+    # Words are tries of their own, and hide nothing that was asked for.
+    [asked] = [row for row in found["rows"] if row["by"] == "source"]
+    assert asked["p_corrected"] == asked["p"]
+    likeliest = min(shown, key=lambda row: row["p"])
+    assert likeliest["p_corrected"] == pytest.approx(min(40 * likeliest["p"], 1))
     every = {
         str(seed): faults.lost[word.rows].mean() - faults.lost[~word.rows].mean()
         for seed, word in enumerate(words)

@@ -24,6 +24,8 @@ _MOST_VALUES = 20
 _QUARTERS = (0.25, 0.5, 0.75)
 # Words that are looked for, in at most this share of the texts. Of more rows counting takes long.
 _WORDS, _MOST_TEXTS, _MOST_ROWS = 100, 0.5, 200_000
+# With what follows an apostrophe, so that "isn't" is no "isn" and "t".
+_A_WORD = r"(?u)\b\w+(?:['’]\w+)*\b"
 BLANK, OTHERS, NO_LETTERS = "(blank)", "(other values)", "no letters"
 SCRIPT, WORD = "script", "word"
 
@@ -67,8 +69,8 @@ def columns(examples: Examples, asked: Asked) -> dict[str, list[object]]:
         for cell in map(values.plain, cells):
             if isinstance(cell, (list, tuple, Mapping)):
                 raise InputError(
-                    f"a column to slice by has one value in each row; name another one, or a part "
-                    f"of it, as `{name}.part`. Received: {values.kind(cell)} in {name!r}"
+                    "a column to slice by has one value in each row; name another one, or a part "
+                    f"of its values behind a full stop. Received: {values.kind(cell)} in {name!r}"
                 )
     return given
 
@@ -252,9 +254,7 @@ def _words(texts: Sequence[str]) -> Iterator[Group]:
     """The most frequent words, but for those of most texts; of two in the same texts the first."""
     if len(texts) > _MOST_ROWS:
         return
-    reader = CountVectorizer(
-        binary=True, token_pattern=r"(?u)\b\w+\b", min_df=LEAST, max_df=_MOST_TEXTS
-    )
+    reader = CountVectorizer(binary=True, token_pattern=_A_WORD, min_df=LEAST, max_df=_MOST_TEXTS)
     try:
         held = reader.fit_transform(texts).tocsc()
     except ValueError:  # as it says where no word is left

@@ -80,7 +80,7 @@ def found(faults: Faults, groups: Sequence[Group], low: bool, seed: int = 0) -> 
     where each is right or wrong (Fisher's exact test), else by 9999 draws, of more than 200 rows
     by the normal distribution. For every group that is looked at counts as one more try, by
     Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure", which asks nothing of how
-    groups go together.
+    groups go together: words by themselves, and all other groups.
 
     Args:
         faults: What each example costs.
@@ -97,7 +97,7 @@ def found(faults: Faults, groups: Sequence[Group], low: bool, seed: int = 0) -> 
     chances = _by_chance(faults, [each.rows for each in known], seed)
     spots = [
         _spot(faults, each, low, chance)
-        for each, *chance in zip(known, chances, corrected(chances), strict=True)
+        for each, *chance in zip(known, chances, _corrected_apart(known, chances), strict=True)
     ]
     shown = _shown(spots)
     for place in shown:
@@ -166,6 +166,15 @@ def corrected(chances: Sequence[float]) -> list[float]:
     result = np.empty(len(order))
     result[order] = np.minimum(np.maximum.accumulate(raised), 1.0)
     return [float(each) for each in result]
+
+
+def _corrected_apart(groups: Sequence[Group], chances: Sequence[float]) -> list[float]:
+    """Words by themselves: a hundred of them would hide what somebody asked for."""
+    of_words = np.array([each.by == slicing.WORD for each in groups])
+    found = np.empty(len(groups))
+    for side in (of_words, ~of_words):
+        found[side] = corrected(np.array(chances)[side].tolist())
+    return [float(each) for each in found]
 
 
 def _by_chance(faults: Faults, groups: Sequence[np.ndarray], seed: int) -> list[float]:

@@ -36,9 +36,9 @@ def _said(found: WeakSpots, weak: int) -> str:
         f"Groups of examples beside all others ({escaped(found['number'])} of all "
         f"{shown(found['whole'], 3)}), those first that cost most: the share of all errors that "
         f"would be spared if they were answered as well as the others. {found['looked_at']:,} were "
-        f"looked at; {told if weak else 'none is'} worse by more than chance (at 5 % for all of "
-        "them together, by Holm). Of words the worst are shown. Groups overlap: their shares don't "
-        "add up."
+        f"looked at; {told if weak else 'none is'} worse by more than chance (at 5 % for all "
+        "words together, and for all others together, by Holm). Of words the worst are shown. "
+        "Groups overlap: their shares don't add up."
     )
 
 
