@@ -33,7 +33,8 @@ class FakeModel:
         self.encoder = types.SimpleNamespace(handle="fake <encoder>", dialect="bert")
         self.layout = types.SimpleNamespace(check=lambda examples: None, by_unit=False)
         self.training_examples: Examples | None = None
-        self.preprocessor, self.seen_texts = None, Seen()
+        self.preprocessor, self.seen_texts, self.scope = None, Seen(), None
+        self.parts = {"": self}
         self.history_ = {
             "loss": [0.7, 0.5, 0.4],
             "val_loss": [0.6, 0.5, 0.5],

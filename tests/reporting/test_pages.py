@@ -52,9 +52,10 @@ from tfhub_transfer.texts import joining
 class Fake:
     """A model that gives answers made beforehand, whatever it is asked."""
 
-    preprocessor, seen_texts, training_examples = None, Seen(), None
+    preprocessor, seen_texts, training_examples, scope = None, Seen(), None, None
 
     def __init__(self, task: Any, **answers_given: Any) -> None:
+        self.parts = {"": self}
         self.task, self.history_ = task, {"loss": [0.7, 0.5], "val_loss": [0.6, 0.5]}
         self.encoder = types.SimpleNamespace(handle="fake", dialect="bert")
         self.layout = types.SimpleNamespace(check=lambda examples: None, by_unit=False)
@@ -583,9 +584,11 @@ def test_plain_tags_have_only_their_wrong_words_marked(tmp_path: Path) -> None:
     task = tt.tasks.TokenClassification().adapt(own)
     task.sequences = lambda scores: made
     examples = Examples.from_lists([joining.join_words(["a", "dog", "ran"])], own)
-    report = evaluate(Fake(task, predict_scores=lambda examples: None), examples)
+    flat = [np.full((3, 3), 1 / 3, "float32")]
+    report = evaluate(Fake(task, predict_scores=lambda examples: flat), examples)
     page, _ = saved(report, tmp_path)
     assert report.entities["counts"] == {"right": 2, "wrong type": 1}
+    assert report.metrics["ece"] == pytest.approx(2 / 3 - 1 / 3)
     shown = 'a <mark class="true predicted wrong-type">dog<small>VERB, is NOUN</small></mark> ran'
     assert shown in page
 

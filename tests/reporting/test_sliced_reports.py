@@ -32,9 +32,10 @@ TEXTS = [
 class Scored:
     """A model that gives scores made beforehand."""
 
-    preprocessor, seen_texts, training_examples = None, Seen(), None
+    preprocessor, seen_texts, training_examples, scope = None, Seen(), None, None
 
     def __init__(self, task: Any, scores: np.ndarray) -> None:
+        self.parts = {"": self}
         self.task, self.history_, self.scores = task, {}, scores
         self.head = types.SimpleNamespace(towers=False)
         self.encoder = types.SimpleNamespace(handle="fake", dialect="bert")
