@@ -49,7 +49,7 @@ def train(job: TrainJob) -> Report | JointReport | None:
 
 def _require_possible(job: TrainJob) -> None:
     kind = TASKS.get(job.task)
-    if kind is None or kind.calibrated_by != "softmax" or not hasattr(kind, "class_weights"):
+    if kind is None or kind.calibrated_by != "softmax" or kind.needs_tokens:
         raise InputError(
             "`--unlabelled` is for tasks of one class for each text: classification; leave it out. "
             f"Received: --unlabelled {job.unlabelled}, --task {job.task}"
