@@ -184,7 +184,9 @@ def test_asked_with_its_own_words_it_answers_what_the_report_measures(
     assert words_of(answers) == lists(SENTENCES)
     rows = half_right(examples(len(SENTENCES)), answers)
     report = tt.evaluate(model, rows, baselines=False)
-    assert measured_by_hand(answers, rows) == report.metrics
+    assert measured_by_hand(answers, rows) == {
+        n: v for n, v in report.metrics.items() if n != "ece"
+    }
     assert 0 < report.metrics["f1"] < 1
     for text, answer in zip(SENTENCES, answers):
         assert all(text[e["start"] : e["end"]] == e["text"] for e in answer["entities"])

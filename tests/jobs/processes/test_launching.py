@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -253,9 +254,12 @@ def test_a_signal_reaches_the_first(
     first = f"signal.signal(signal.SIGINT, lambda *_: exec({heard!r}))\n"
     ready = "(place / 'ready').write_text('it')\ntime.sleep(600)"
 
+    other = "(place / 'other').write_text('it')\ntime.sleep(600)"
+
     def interrupt() -> None:
-        while not (tmp_path / "ready").exists():
-            pass
+        # While the second one is being started nobody knows of it yet.
+        while not all((tmp_path / name).exists() for name in ("ready", "other")):
+            time.sleep(0.01)
         signal.raise_signal(signal.SIGINT)
 
     # Shells start what runs behind them without.
@@ -264,7 +268,7 @@ def test_a_signal_reaches_the_first(
     try:
         thread.start()
         with pytest.raises(raised):
-            as_processes(first + ready, "time.sleep(600)")
+            as_processes(first + ready, other)
     finally:
         thread.join()
         signal.signal(signal.SIGINT, before)
