@@ -295,7 +295,7 @@ INNER_FLOORS = {
     ],
     "tasks/whole": [
         ["cuts", "layout", "measures", "trust"],
-        ["task"],
+        ["amounts", "task"],
         ["ordinal"],
         ["__init__"],
     ],

@@ -10,7 +10,7 @@ Ambiguous Set-Valued Classifiers with Bounded Error Levels").
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,8 +96,23 @@ def set_cutoffs(scores: np.ndarray, truth: np.ndarray, coverage: float) -> np.nd
     own = scores[np.arange(len(truth)), truth]
     common = _lower_quantile(own, coverage)
     of_each = [own[truth == place] for place in range(scores.shape[1])]
-    least = max(LEAST, _rows_needed(coverage))
-    return np.array([_lower_quantile(e, coverage) if len(e) >= least else common for e in of_each])
+    return _own_or(common, of_each, coverage)
+
+
+def label_cutoffs(scores: np.ndarray, truth: np.ndarray, coverage: float) -> np.ndarray:
+    """As `set_cutoffs`, of texts that may have any number of classes.
+
+    Args:
+        scores: `[n, classes]`.
+        truth: Whether a text has a class, bool `[n, classes]`.
+        coverage: The share of texts of each class whose set holds it, above 0 and below 1.
+
+    Returns:
+        Cutoffs `[classes]`; a class of too few texts to tell has that of all together.
+    """
+    common = _lower_quantile(scores[truth], coverage)
+    of_each = [own[there] for own, there in zip(scores.T, truth.T)]
+    return _own_or(common, of_each, coverage)
 
 
 def half_width(residuals: np.ndarray, coverage: float) -> float:
@@ -124,6 +139,12 @@ def rows_needed(coverage: float | None) -> int:
 
 def _rows_needed(coverage: float) -> int:
     return math.ceil(round(coverage / (1.0 - coverage), 9))
+
+
+def _own_or(common: float, of_each: Sequence[np.ndarray], coverage: float) -> np.ndarray:
+    """The quantile of each class, or that of all where it has too few rows to tell."""
+    least = rows_needed(coverage)
+    return np.array([_lower_quantile(e, coverage) if len(e) >= least else common for e in of_each])
 
 
 def _lower_quantile(values: np.ndarray, coverage: float, none: float = 0.0) -> float:
