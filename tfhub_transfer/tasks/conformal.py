@@ -82,7 +82,7 @@ def accepted_from(confidence: np.ndarray, right: np.ndarray, most_wrong: float) 
 def set_cutoffs(scores: np.ndarray, truth: np.ndarray, coverage: float) -> np.ndarray:
     """The score from which each class belongs to a set that holds the right one so often.
 
-    A class of too few rows to tell has the cutoff of all of them together.
+    Classes of too few rows to tell have one cutoff, of their rows together.
 
     Args:
         scores: `[n, classes]`.
@@ -94,9 +94,7 @@ def set_cutoffs(scores: np.ndarray, truth: np.ndarray, coverage: float) -> np.nd
         Cutoffs `[classes]`; 0, which every score reaches, where `n` rows can't tell.
     """
     own = scores[np.arange(len(truth)), truth]
-    common = _lower_quantile(own, coverage)
-    of_each = [own[truth == place] for place in range(scores.shape[1])]
-    return _own_or(common, of_each, coverage)
+    return _cutoffs([own[truth == place] for place in range(scores.shape[1])], coverage)
 
 
 def label_cutoffs(scores: np.ndarray, truth: np.ndarray, coverage: float) -> np.ndarray:
@@ -108,11 +106,9 @@ def label_cutoffs(scores: np.ndarray, truth: np.ndarray, coverage: float) -> np.
         coverage: The share of texts of each class whose set holds it, above 0 and below 1.
 
     Returns:
-        Cutoffs `[classes]`; a class of too few texts to tell has that of all together.
+        Cutoffs `[classes]`; 0 as there.
     """
-    common = _lower_quantile(scores[truth], coverage)
-    of_each = [own[there] for own, there in zip(scores.T, truth.T)]
-    return _own_or(common, of_each, coverage)
+    return _cutoffs([own[there] for own, there in zip(scores.T, truth.T)], coverage)
 
 
 def half_width(residuals: np.ndarray, coverage: float) -> float:
@@ -141,10 +137,14 @@ def _rows_needed(coverage: float) -> int:
     return math.ceil(round(coverage / (1.0 - coverage), 9))
 
 
-def _own_or(common: float, of_each: Sequence[np.ndarray], coverage: float) -> np.ndarray:
-    """The quantile of each class, or that of all where it has too few rows to tell."""
+def _cutoffs(of_each: Sequence[np.ndarray], coverage: float) -> np.ndarray:
+    """The quantile of the scores of each class, of small ones together, or of all."""
     least = rows_needed(coverage)
-    return np.array([_lower_quantile(e, coverage) if len(e) >= least else common for e in of_each])
+    small = np.concatenate([own for own in of_each if len(own) < least] or [np.empty(0)])
+    common = _lower_quantile(small if len(small) >= least else np.concatenate(of_each), coverage)
+    return np.array(
+        [_lower_quantile(own, coverage) if len(own) >= least else common for own in of_each]
+    )
 
 
 def _lower_quantile(values: np.ndarray, coverage: float, none: float = 0.0) -> float:
