@@ -301,6 +301,7 @@ INNER_FLOORS = {
     ],
     "texts": [
         ["joining", "scripts", "sentences", "signs"],
+        ["languages"],
         ["splitting"],
         ["__init__"],
     ],

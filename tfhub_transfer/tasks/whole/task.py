@@ -176,7 +176,7 @@ class Classification(Task):
         Args:
             scores: `[n, classes]`.
         """
-        return scores.argmax(axis=1)
+        return np.asarray(scores.argmax(axis=1))
 
     def _trusted_scores(self, scores: np.ndarray) -> trust.Scored:
         return trust.Scored(scores, self.answered(scores), self.ordered)
@@ -387,7 +387,7 @@ class MultiLabel(Task):
 
     def limits_of(self, scores: np.ndarray, truth: np.ndarray, **asked: float | None) -> Limits:
         """As `Task.limits_of`."""
-        return trust.of_labels(scores, truth > 0.5, **asked)
+        return trust.of_sets(scores, truth > 0.5, **asked)
 
     def trusted(self, scores: np.ndarray) -> Told:
         """The mean size of sets."""

@@ -60,7 +60,7 @@ def of_classes(
     )
 
 
-def of_labels(
+def of_sets(
     scores: np.ndarray, truth: np.ndarray, coverage: float | None, abstain: float | None = None
 ) -> Limits:
     """As `of_classes`, of texts that may have any number of them.
@@ -164,9 +164,8 @@ def told_of_classes(limits: Limits | None, names: Sequence[str], made: Scored) -
         for row, own in zip(found, accepted(limits, made)):
             row["accepted"] = bool(own)
     if limits.cutoffs:
-        order = np.arange(len(names))
         for row, own, sure in zip(found, sets(limits, made), made.scores):
-            order = order if made.ordered else np.argsort(-sure, kind="stable")
+            order = range(len(names)) if made.ordered else np.argsort(-sure, kind="stable").tolist()
             row["label_set"] = [names[at] for at in order if own[at]]
     return found
 
