@@ -185,12 +185,14 @@ class WeakSpots(TypedDict, total=False):
 class LearningCurve(TypedDict, total=False):
     """What more labels would bring, by heads that learned from fewer; nothing where nobody asked.
 
-    `labels` are how many taught and `accuracy` how many others these heads got right, on average;
+    `labels` are how many taught and `accuracy` how many others these heads got right, on average,
+    of `sets` of classes all of them;
     `gain` is by how much the accuracy would rise with `more` labels beside those of `now`, and
     `error` one standard error of that.
     """
 
     labels: list[int]
+    sets: bool
     accuracy: list[float]
     now: int
     more: int
