@@ -151,8 +151,8 @@ class WeakSpot(TypedDict):
     `below` how far it is worse than that, in the number's units. `harm` is the share of all errors
     that there would be less of if it were as good as the others: what is above 0 costs. `p` is how
     likely chance alone makes a group of its size as bad, `p_corrected` the same for one of all that
-    were looked at, words apart from others (Holm 1979), and `beyond_chance` whether that is below
-    0.05.
+    were looked at, words apart from others and each of both at half the level (Holm 1979), and
+    `beyond_chance` whether that is below 0.05.
     """
 
     by: str
