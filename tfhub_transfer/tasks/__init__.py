@@ -102,6 +102,15 @@ def register(kind: Kind) -> Kind:
     return kind
 
 
+def is_ours(task: Task) -> bool:
+    """Whether a task is one of this package, and none of one's own.
+
+    Args:
+        task: The task.
+    """
+    return task.name in _OURS
+
+
 __all__ = [
     "TASKS",
     "AbstractiveSummarization",
