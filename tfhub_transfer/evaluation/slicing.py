@@ -179,7 +179,8 @@ def column_named(name: str) -> str:
     Args:
         name: The column's.
     """
-    return f"column {name}" if name in (SCRIPT, WORD, _IN_WORDS, _IN_CHARACTERS) else name
+    ours = (SCRIPT, LANGUAGE, WORD, _IN_WORDS, _IN_CHARACTERS)
+    return f"column {name}" if name in ours else name
 
 
 def _values(cells: list[object]) -> tuple[np.ndarray, list[str]]:
