@@ -49,7 +49,7 @@ def test_sets_of_classes_are_right_in_whatever_order_the_task_has_them() -> None
     task = MultiLabel(["zebra", "ant", "10", "9"])
     sets = Examples.from_lists(["a", "b", "c"], [["zebra", "ant"], ["9", "10"], []])
     assert more_labels._names(task, sets) == [("ant", "zebra"), ("10", "9"), ()]
-    vectors, own = blobs(80)
+    _, own = blobs(80)
     names = [["zebra", "ant"], ["9"], ["10", "9"], []]
     given = Examples.from_lists(["t"] * 80, [names[int(each[-1])] for each in own])
     labels = more_labels._names(task, given)
