@@ -187,6 +187,21 @@ def test_texts_are_grouped_by_length_script_and_words() -> None:
     assert [name for by, name in found if by == slicing.WORD] == ["фильм"]
 
 
+def test_texts_are_grouped_by_language_where_there_are_several() -> None:
+    """Languages of 20 texts; what nobody is sure of is in no group, and one language is none."""
+    english = [f"The train was late again, and it was number {at}." for at in range(30)]
+    german = [f"Der Zug hatte wieder Verspätung, und es war Nummer {at}." for at in range(25)]
+    french = [f"Le train était encore en retard, c'était le {at}." for at in range(4)]
+    texts = [*english, *german, *french, *(["ok"] * 9)]
+    found = named(texts)
+    languages = {name: rows for (by, name), rows in found.items() if by == slicing.LANGUAGE}
+    assert list(languages) == ["de", "en"]
+    np.testing.assert_array_equal(np.flatnonzero(languages["en"]), range(30))
+    np.testing.assert_array_equal(np.flatnonzero(languages["de"]), range(30, 55))
+    alone = named([*english, *english, *french])
+    assert not [name for by, name in alone if by == slicing.LANGUAGE]
+
+
 def test_a_word_is_in_the_texts_that_hold_it() -> None:
     generator = np.random.default_rng(0)
     vocabulary = ["film", "plot", "not", "bad", "good", "isn't", "fine"]

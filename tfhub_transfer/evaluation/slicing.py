@@ -1,4 +1,4 @@
-"""Groups of test examples: by the values of columns, the length of texts, their script, a word."""
+"""Groups of test examples: by values of columns, the length of texts, their language, a word."""
 
 import collections
 import contextlib
@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values
-from tfhub_transfer.texts import scripts
+from tfhub_transfer.texts import languages, scripts
 
 # What to group by: names of columns, or their cells by name.
 Asked: TypeAlias = str | Sequence[str] | Mapping[str, Sequence[object]] | None
@@ -28,7 +28,7 @@ _WORDS, _MOST_TEXTS, _MOST_ROWS = 100, 0.5, 200_000
 # With what follows an apostrophe, so that "isn't" is no "isn" and "t".
 _A_WORD = r"(?u)\b\w+(?:['’]\w+)*\b"
 BLANK, OTHERS, NO_LETTERS = "(blank)", "(other values)", "no letters"
-SCRIPT, WORD = "script", "word"
+SCRIPT, LANGUAGE, WORD = "script", "detected language", "word"
 _IN_WORDS, _IN_CHARACTERS = "length in words", "length in characters"
 
 
@@ -37,7 +37,7 @@ class Group:
     """Examples that have something in common.
 
     Attributes:
-        by: What: a column's name, a length, `SCRIPT`, `WORD`.
+        by: What: a column's name, a length, `SCRIPT`, `LANGUAGE`, `WORD`.
         name: Its value.
         rows: Which examples these are, bool `[n]`.
     """
@@ -179,7 +179,8 @@ def column_named(name: str) -> str:
     Args:
         name: The column's.
     """
-    return f"column {name}" if name in (SCRIPT, WORD, _IN_WORDS, _IN_CHARACTERS) else name
+    ours = (SCRIPT, LANGUAGE, WORD, _IN_WORDS, _IN_CHARACTERS)
+    return f"column {name}" if name in ours else name
 
 
 def _values(cells: list[object]) -> tuple[np.ndarray, list[str]]:
@@ -264,12 +265,12 @@ def quarters(keys: np.ndarray, shown: Sequence[str]) -> list[str]:
 
 
 def groups_of_texts(texts: Sequence[str]) -> list[Group]:
-    """Groups by the length of texts, their script and words, each of `LEAST` examples or more.
+    """Groups by the length of texts, script, language and words, each of `LEAST` examples or more.
 
     Args:
         texts: The texts; those of a pair as one.
     """
-    found = [*_lengths(texts), *_scripts(texts), *_words(texts)]
+    found = [*_lengths(texts), *_scripts(texts), *_languages(texts), *_words(texts)]
     return [each for each in found if LEAST <= each.rows.sum() <= len(texts) - LEAST]
 
 
@@ -287,6 +288,16 @@ def _scripts(texts: Sequence[str]) -> Iterator[Group]:
     found = [scripts.of_text(text) for text in texts]
     names = np.array([NO_LETTERS if each is None else each.title() for each in found], dtype=object)
     return (Group(SCRIPT, each, names == each) for each in sorted(set(names)))
+
+
+def _languages(texts: Sequence[str]) -> Iterator[Group]:
+    """Languages by their codes, where there are several; texts of which nobody is sure in none."""
+    if len(texts) > _MOST_ROWS:
+        return
+    names = np.array([languages.of_text(text) or "" for text in texts], dtype=object)
+    told = [name for name in sorted({*names} - {""}) if (names == name).sum() >= LEAST]
+    if len(told) > 1:
+        yield from (Group(LANGUAGE, name, names == name) for name in told)
 
 
 def _words(texts: Sequence[str]) -> Iterator[Group]:

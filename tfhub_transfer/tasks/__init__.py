@@ -24,8 +24,9 @@ from tfhub_transfer.tasks.several.task import JointLoss, MultiTask
 from tfhub_transfer.tasks.similarity.task import Similarity
 from tfhub_transfer.tasks.summaries.task import ExtractiveSummarization, references
 from tfhub_transfer.tasks.tagging.task import TokenClassification
+from tfhub_transfer.tasks.whole.amounts import Regression
 from tfhub_transfer.tasks.whole.ordinal import OrdinalRegression
-from tfhub_transfer.tasks.whole.task import Classification, MultiLabel, Regression
+from tfhub_transfer.tasks.whole.task import Classification, MultiLabel
 
 Kind = TypeVar("Kind", bound=type[Task])
 

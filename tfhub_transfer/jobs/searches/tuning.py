@@ -59,7 +59,7 @@ TRIALS_FILE, BEST_FILE, TUNING_FILE = "trials.jsonl", "best.json", "tuning.html"
 # What changes no trial.
 _BESIDE = (
     *("output", "overwrite", "trials", "minutes", "trust_code", "data", "validation", "test"),
-    *("refit", "workers", "slice"),
+    *("refit", "workers", "slice", "calibration", "coverage", "abstain", "scope"),
 )
 # Rows that are asked to see how long a row takes.
 _ASKED = 128
