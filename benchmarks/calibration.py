@@ -45,9 +45,9 @@ JOBS = {
         columns=("text", "score"),
     ),
     "squad": Job(
-        *("squad_v1_dev", "f1", 2000, "QuestionAnswering", 500),
+        *("squad_v1_dev", "f1", 1000, "QuestionAnswering", 300),
         columns=(None, None),
-        test_rows=800,
+        test_rows=600,
     ),
 }
 SPLITS = ("train", "validation", "test")

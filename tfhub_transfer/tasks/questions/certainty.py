@@ -66,7 +66,7 @@ class Shares:
         return found
 
 
-def shares(windows: Windows, found: Sequence[Mapping[str, float]], silent: bool) -> Shares:
+def shares_of(windows: Windows, found: Sequence[Mapping[str, float]], silent: bool) -> Shares:
     """What the scores of answers are made of.
 
     Args:
@@ -139,7 +139,7 @@ def likeliest(layout: Laid, windows: Windows, examples: Examples, seed: int) -> 
         how = "right" if right.all() else "wrong"
         said = f"all {len(right)} answers to validation questions are {how}"
         return dataclasses.replace(nothing, why=said)
-    made = shares(own, found, bool(layout.task.unanswerable))
+    made = shares_of(own, found, bool(layout.task.unanswerable))
     contexts = np.unique(some.texts[1], return_inverse=True)[1]
     return sharpness.one_temperature(lambda t: loss(made.log_scores(t), right), contexts, seed)
 
@@ -161,7 +161,7 @@ def describe(
         return
     report.metrics["ece"] = report.calibration["ece"]
     if task.calibration is not None:
-        made = shares(windows, found, bool(task.unanswerable))
+        made = shares_of(windows, found, bool(task.unanswerable))
         now, then = (made.log_scores(t) for t in (1.0, 1.0 / task.calibration.temperature))
         losses = [float(loss(each, right).mean()) for each in (now, then)]
         add_uncalibrated(report, right, np.exp(then), losses)
