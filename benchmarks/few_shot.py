@@ -7,10 +7,16 @@ the encoder answers the test rows as it is (`off`) and after the stage (`on`): w
 regression on its unit vectors, and with the head that `train --unfreeze none` trains. What `auto`
 keeps is one or the other, by the cross-validation whose two numbers are recorded. One line a cell
 is appended to `few_shot.jsonl`; what is there isn't run again. `--table` shows means over seeds.
+
+With `--peer-python` (one that has setfit) and `--weights` (the encoder's, as Hugging Face has them)
+SetFit learns from the same rows, and is asked the same.
 """
 
+import json
 import statistics
+import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +92,26 @@ def run(name: str, shots: int, seed: int, options: Any) -> dict[str, Any]:
     }
 
 
+def set_fit(name: str, shots: int, seed: int, options: Any) -> dict[str, Any]:
+    """The peer on the same rows."""
+    train, _, test = read(options.data_folder, name, shots, seed)
+    classes = sorted({*map(str, train.labels)})
+    rows = {
+        split: (list(each.texts[0]), [classes.index(str(label)) for label in each.labels])
+        for split, each in (("train", train), ("test", test))
+    }
+    command = [options.peer_python, str(harness.RUNS / "set_fit.py"), "--weights", options.weights]
+    done = subprocess.run(
+        [*command, "--seed", str(seed)],
+        input=json.dumps(rows),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return {"data": name, "shots": shots, "seed": seed, "peer": found}
+
+
 def auto(line: dict[str, Any]) -> dict[str, float]:
     """What is kept."""
     found: dict[str, float] = line["on" if line["judged"]["on"] > line["judged"]["off"] else "off"]
@@ -93,22 +119,42 @@ def auto(line: dict[str, Any]) -> dict[str, float]:
 
 
 def table(lines: list[dict[str, Any]]) -> None:
-    """Means over seeds."""
-    print(
-        "| data, texts a class | seeds | off | on | auto | kept | head: off | on | auto | CPU s |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    for name, shots in dict.fromkeys((each["data"], each["shots"]) for each in lines):
-        own = [each for each in lines if (each["data"], each["shots"]) == (name, shots)]
-        cells = []
-        for way in ("regression", "head"):
-            three = [[e["off"][way], e["on"][way], auto(e)[way]] for e in own]
-            cells += [f"{statistics.mean(column):.3f}" for column in zip(*three)]
-            if way == "regression":
-                cells.append(f"{sum(e['judged']['on'] > e['judged']['off'] for e in own)}")
-        spent = [e["cpu_seconds"]["drawing"] for e in own if "cpu_seconds" in e]
-        cells.append(f"{statistics.median(spent):.0f}" if spent else "")
-        print(f"| {name}, {shots} | {len(own)} | {' | '.join(cells)} |")
+    """Means over seeds, by encoder."""
+    heads = ("data, texts a class", "seeds", "off", "on", "auto", "kept", "head: off", "on", "auto")
+    for encoder in dict.fromkeys(each["encoder"] for each in lines):
+        found = [each for each in lines if each["encoder"] == encoder]
+        print(f"\n{encoder}\n\n| {' | '.join(heads)} | CPU s | SetFit | CPU s |")
+        print("|---" * (len(heads) + 3) + "|")
+        for name, shots in dict.fromkeys((each["data"], each["shots"]) for each in found):
+            both = [each for each in found if (each["data"], each["shots"]) == (name, shots)]
+            own = [each for each in both if "peer" not in each]
+            if own:
+                cells = _cells(own, [each["peer"] for each in both if "peer" in each])
+                print(f"| {name}, {shots} | {len(own)} | {' | '.join(cells)} |")
+
+
+def _cells(own: list[dict[str, Any]], peers: list[dict[str, float]]) -> list[str]:
+    cells = []
+    for way in ("regression", "head"):
+        three = [[e["off"][way], e["on"][way], auto(e)[way]] for e in own]
+        cells += [_shown(column) for column in zip(*three)]
+        if way == "regression":
+            cells.append(f"{sum(e['judged']['on'] > e['judged']['off'] for e in own)}")
+    spent = [e["cpu_seconds"] for e in own if "cpu_seconds" in e]
+    cells.append(" + ".join(_median(spent, key) for key in ("judging", "drawing")))
+    cells.append(_shown([each["accuracy"] for each in peers]))
+    return [*cells, _median(peers, "cpu_seconds")]
+
+
+def _median(found: Sequence[dict[str, float]], key: str) -> str:
+    return f"{statistics.median(each[key] for each in found):.0f}" if found else ""
+
+
+def _shown(found: Sequence[float]) -> str:
+    if not found:
+        return ""
+    spread = f" ± {statistics.stdev(found):.3f}" if len(found) > 1 else ""
+    return f"{statistics.mean(found):.3f}{spread}"
 
 
 def main() -> None:
@@ -120,15 +166,20 @@ def main() -> None:
     if options.table:
         table(there)
         return
-    known = {(line["data"], line["shots"], line["seed"]) for line in there}
+    encoder = Path(options.encoder or "packaged").name
+    known = {_key(line) for line in there}
+    ways = [run, set_fit] if options.peer_python and options.weights else [run]
     for seed in range(options.seeds):
-        for shots in options.shots or (8, 16):
+        for shots in options.shots or (8, 16, 64):
             for name in options.job or DATA:
-                if (name, shots, seed) in known:
-                    continue
-                line = run(name, shots, seed, options)
-                line["encoder"] = Path(options.encoder or "packaged").name
-                harness.note(RESULTS, line)
+                for way in ways:
+                    if (name, shots, seed, encoder, way is set_fit) not in known:
+                        line = way(name, shots, seed, options)
+                        harness.note(RESULTS, {**line, "encoder": encoder})
+
+
+def _key(line: dict[str, Any]) -> tuple[Any, ...]:
+    return (line["data"], line["shots"], line["seed"], line["encoder"], "peer" in line)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ import tfhub_transfer as tt
 RESULTS = Path(__file__).parent / "trust.jsonl"
 COVERAGE, ABSTAIN = 0.9, 0.05
 STSB = calibration.Job("stsb/en", "spearman", 1000, "Regression")
-JOBS = {name: calibration.JOBS[name] for name in ("sst2", "ag_news", "banking77")} | {"stsb": STSB}
+KNOWN = ("sst2", "ag_news", "banking77", "go_emotions")
+JOBS = {name: calibration.JOBS[name] for name in KNOWN} | {"stsb": STSB}
 
 
 def read(name: str, folder: str, seed: int) -> dict[str, tt.data.Examples]:
@@ -46,12 +47,15 @@ def run(name: str, seed: int, unfreeze: str, options: Any) -> dict[str, Any]:
     plan = tt.Plan(seed=seed, verbose=0)
     tt.fine_tune(model, splits["train"], splits["validation"], unfreeze=unfreeze, plan=plan)
     tt.calibrate(model, splits["validation"], seed=seed)
-    tt.conformalize(model, splits["validation"], COVERAGE, None if numbers else ABSTAIN)
+    one = JOBS[name].task == "Classification"
+    tt.conformalize(model, splits["validation"], COVERAGE, ABSTAIN if one else None)
     texts = splits["test"].texts
     answers = model.predict_text(list(zip(*texts)) if numbers else list(texts[0]))
     pairs = list(zip(answers, splits["test"].labels, strict=True))
     line = {"data": name, "seed": seed, "unfreeze": unfreeze, "rows": len(splits["validation"])}
-    return line | (of_numbers(pairs) if numbers else of_classes(pairs))
+    if numbers:
+        return line | of_numbers(pairs)
+    return line | (of_classes if one else of_labels)(pairs)
 
 
 def of_numbers(pairs: list[tuple[Any, Any]]) -> dict[str, float]:
@@ -73,6 +77,21 @@ def of_classes(pairs: list[tuple[Any, Any]]) -> dict[str, float]:
         "wrong": statistics.mean(each["label"] != true for each, true in pairs),
         "accepted": len(taken) / len(pairs),
         "wrong_of_accepted": 1 - statistics.mean(taken) if taken else 0.0,
+    }
+
+
+def of_labels(pairs: list[tuple[Any, Any]]) -> dict[str, float]:
+    """How often a label is in its text's set, of all and of the worst class; and how many given."""
+    held: dict[str, list[bool]] = {}
+    for each, true in pairs:
+        for name in true:
+            held.setdefault(name, []).append(name in each["label_set"])
+    given = [name in each["labels"] for each, true in pairs for name in true]
+    return {
+        "coverage": statistics.mean(own for several in held.values() for own in several),
+        "worst_class": min(map(statistics.mean, held.values())),
+        "size": statistics.mean(len(each["label_set"]) for each, _ in pairs),
+        "wrong": 1 - statistics.mean(given),
     }
 
 

@@ -297,12 +297,13 @@ INNER_FLOORS = {
     ],
     "tasks/whole": [
         ["cuts", "layout", "measures", "trust"],
-        ["task"],
+        ["amounts", "task"],
         ["ordinal"],
         ["__init__"],
     ],
     "texts": [
         ["joining", "scripts", "sentences", "signs"],
+        ["languages"],
         ["splitting"],
         ["__init__"],
     ],

@@ -183,6 +183,16 @@ def test_numbers_have_ranges_and_hold_their_own_defaults(command: Command) -> No
     }
 
 
+def test_an_option_of_distill_does_something_or_is_refused() -> None:
+    """Each is for both of its kinds, which this lists, or stands in a group."""
+    both = {"teachers", "data", "output", "text", "overwrite", "trust_code", "seed"}
+    both |= {"epochs", "batch_size", "learning_rate", "sequence_length"}
+    both |= {*declaring.names_of(declaring.Form)}
+    groups = [*DistillJob.GROUPS.values()]
+    grouped = [name for names in groups for name in names]
+    assert sorted([*both, *grouped]) == sorted(declaring.names_of(DistillJob))
+
+
 def refused(words: list[str], run: Any) -> str:
     status, out, err = run(*words)
     assert (status, out, err.count("\n")) == (2, "", 1), err

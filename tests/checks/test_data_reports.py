@@ -17,7 +17,7 @@ from parsed_pages import Parsed
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import tfhub_transfer as tt
-from tfhub_transfer.checks import checking, of_labels
+from tfhub_transfer.checks import checking, gathered, of_labels, of_texts
 from tfhub_transfer.checks.cross_validation import Judged
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders import registry
@@ -72,6 +72,30 @@ def test_what_is_planted_is_found_and_nothing_changes(encoder: Any) -> None:
     assert [each.count for each in report.findings if each.name == "giveaways"] == [1]
     [exact, near] = [each for f in report.findings if f.name == "leakage" for each in f.rows]
     assert exact.score == 1 and 0.8 <= near.score < 1 and "row 52 of train" in near.why
+
+
+def test_other_languages_of_one_script_are_found(encoder: Any) -> None:
+    """Where it is certain; what is too short to tell is left out of the counts."""
+    texts = [f"The {word} of the house was painted again last week." for word in WORDS] * 3
+    texts = [f"{text} {row}" for row, text in enumerate(texts)]
+    texts[4] = "Die Tür des Hauses wurde letzte Woche wieder gestrichen."
+    texts[7] = "ok"
+    report = checking.check(Examples.from_lists(texts, None), encoder=encoder)
+    assert found(report, "languages") == [4] and not found(report, "scripts")
+    [own] = [each for each in report.findings if each.name == "languages"]
+    assert own.rows[0].why == "in de" and f"of {len(texts) - 1} rows" in own.says
+    assert "in another language than most" in own.says
+
+
+def test_of_very_many_rows_some_are_asked_for_their_language(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(of_texts, "_MOST_TOLD", 20)
+    texts = ["The train to the coast was late again."] * 45
+    texts[3] = texts[4] = "Der Zug an die Küste hatte wieder Verspätung."
+    own = of_texts.mixed_languages(gathered.gather(Examples.from_lists(texts, None)))
+    assert [each.row for each in own.rows] == [3]  # of each third row
+    assert "of 15 rows of which that is certain, of 15 that were looked at" in own.says
 
 
 def test_the_same_text_with_other_labels_is_torn(encoder: Any) -> None:

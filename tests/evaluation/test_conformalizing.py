@@ -1,5 +1,6 @@
 """What a model says of how far its answers can be trusted: in memory, files, exports, reports."""
 
+import dataclasses
 import json
 import re
 import types
@@ -110,6 +111,86 @@ def test_numbers_have_intervals_everywhere(
             assert answers[name][at] == pytest.approx(wanted, rel=1e-5)
 
 
+def test_ordered_classes_are_accepted_and_have_sets_without_gaps(
+    make_encoder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """By hand from the scores: the median's own score counts, and what lies between belongs."""
+    keras.utils.set_random_seed(3)
+    names = ["awful", "poor", "fair", "good"]
+    task = tt.tasks.OrdinalRegression(names)
+    model = tt.build_model(str(make_encoder("bert_still")), task, sequence_length=16)
+    model.get_layer("scores").set_weights([np.array([-0.4, 0.3, 0.1])])
+    height = model.get_layer("height")
+    height.set_weights([each * 4 for each in height.get_weights()])
+    texts = tt.data.Examples.from_lists(TEXTS)
+    scores = model.predict_scores(texts)
+    median = [next(at for at in range(4) if row[: at + 1].sum() >= 0.5) for row in scores]
+    truth = np.clip(np.array(median) + np.random.default_rng(1).integers(-1, 2, 40), 0, 3)
+    examples = tt.data.Examples.from_lists(TEXTS, [names[at] for at in truth])
+    told = tt.conformalize(model, examples, coverage=0.7, abstain=0.25)
+    # The second and the fourth may be right of any text, the others of none.
+    model.task.limits = dataclasses.replace(model.task.limits, cutoffs=(1.0, 0.0, 1.0, 0.0))
+    own = scores[np.arange(40), median]
+    assert (own != scores.max(axis=1)).any(), "the median is the likeliest class everywhere"
+    accepted = own >= told["accept_from"]
+    assert 0 < accepted.sum() < 40 and (np.array(median) != truth)[accepted].mean() <= 0.25
+    wanted = [names[min(at, 1) :] for at in median]
+    assert {len(each) for each in wanted} == {3, 4}
+    model.save(tmp_path / "model.keras")
+    again = tt.load_model(tmp_path / "model.keras")
+    rows = again.predict_text(TEXTS)
+    assert [row["accepted"] for row in rows] == accepted.tolist()
+    assert [row["label_set"] for row in rows] == wanted
+    tt.export_saved_model(again, tmp_path / "serving")
+    answers = served(tmp_path / "serving", examples)
+    np.testing.assert_array_equal(answers["accepted"], accepted)
+    sets = [
+        [name.decode() for name, own in zip(names, inside) if own]
+        for names, inside in zip(answers["label_names"], answers["label_set"])
+    ]
+    assert sets == wanted
+    report = tt.evaluate(model, examples, baselines=False).trust
+    held = [names[at] in own for at, own in zip(truth, wanted)]
+    assert report is not None and report["coverage"] == pytest.approx(np.mean(held))
+    assert report["set_size"] == pytest.approx(np.mean([len(own) for own in wanted]))
+
+
+def test_several_labels_have_sets_that_hold_each_so_often(
+    make_encoder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Of a class with 20 texts its own quantile, of a rarer one that of all; by hand."""
+    model, _ = made(make_encoder, tt.tasks.MultiLabel)
+    scores = model.predict_scores(tt.data.Examples.from_lists(TEXTS))
+    truth = np.random.default_rng(2).random(scores.shape) < [0.7, 0.6, 0.1]
+    labels = [[name for name, own in zip(NAMES, row) if own] for row in truth]
+    examples = tt.data.Examples.from_lists(TEXTS, labels)
+    count = truth.sum(axis=0)
+    assert count[:2].min() >= 20 > count[2] > 0
+    told = tt.conformalize(model, examples, coverage=0.8)
+    for at, own in enumerate([scores[truth[:, 0], 0], scores[truth[:, 1], 1], scores[truth]]):
+        rank = int(np.ceil(0.8 * (len(own) + 1)))
+        assert told["cutoffs"][at] == pytest.approx(np.sort(own)[-rank], abs=2e-6)
+        if at < 2:
+            assert (scores[truth[:, at], at] >= told["cutoffs"][at]).mean() >= 0.8
+    sets = (scores >= np.array(told["cutoffs"], "float32")) | (scores >= 0.5)
+    assert sets.sum(axis=1).mean() == pytest.approx(told["set_size"])
+    model.save(tmp_path / "model.keras")
+    again = tt.load_model(tmp_path / "model.keras")
+    for row, own, mine in zip(again.predict_text(TEXTS), sets, scores):
+        assert row["label_set"] == [NAMES[at] for at in np.argsort(-mine) if own[at]]
+        assert {*row["labels"]} <= {*row["label_set"]}
+    tt.export_saved_model(again, tmp_path / "serving")
+    np.testing.assert_array_equal(served(tmp_path / "serving", examples)["label_set"], sets)
+    report = tt.evaluate(model, examples, baselines=False)
+    assert report.trust == {
+        "set_size": pytest.approx(told["set_size"]),
+        "rows": 40,
+        "coverage": pytest.approx(sets[truth].mean()),
+    }
+    [said] = [note for note in report.notes if "sets of their texts" in note]
+    assert f"({(scores >= 0.5)[truth].mean():.1%} are given)" in said
+
+
 def test_one_of_several_tasks_keeps_what_it_says(text_encoder: Path, tmp_path: Path) -> None:
     task = tt.tasks.MultiTask(
         {"kind": tt.tasks.Classification(NAMES), "price": tt.tasks.Regression(2.0, 1.0)}
@@ -213,6 +294,13 @@ def test_a_layer_of_ones_own_is_known_by_its_weights(make_encoder: Callable[[str
     assert "label_set" not in model.predict_text(TEXTS[:1])[0]
 
 
+class Silent(tt.tasks.Classification):
+    """A task that promises nothing."""
+
+    name = "silent"
+    promises = ()
+
+
 @pytest.mark.parametrize(
     ("kind", "rows", "given", "message"),
     [
@@ -227,8 +315,8 @@ def test_a_layer_of_ones_own_is_known_by_its_weights(make_encoder: Callable[[str
         (None, 19, {}, "give 20 at least, by `--validation` or of more data. Received: 19"),
         (None, 40, {"coverage": 0.99}, "of more data, or a lower `coverage`. Received: 40"),
         (tt.tasks.Regression, 40, {"abstain": 0.1}, "knows only `coverage`. Received: abstain"),
-        (tt.tasks.OrdinalRegression, 40, {}, "task knows neither. Received: coverage"),
-        (tt.tasks.MultiLabel, 40, {}, "the multi-label task knows neither. Received: coverage"),
+        (tt.tasks.MultiLabel, 40, {"abstain": 0.1}, "knows only `coverage`. Received: abstain"),
+        (Silent, 40, {}, "the silent task knows neither. Received: coverage"),
     ],
 )
 def test_what_cant_be_said_is_one_line(
@@ -264,7 +352,8 @@ def test_where_no_answer_is_accepted_it_says_which_share_is_wrong() -> None:
     report: Any = types.SimpleNamespace(pictures={}, notes=[])
     scores = np.array([[0.6, 0.4]] * 4)
     limits = conformal.Limits(accept_from=0.9, most_wrong=0.3, rows=9)
-    trust.describe_classes(report, limits, np.array([0, 0, 0, 1]), scores)
+    made = trust.Scored(scores, scores.argmax(axis=1))
+    trust.describe_classes(report, limits, np.array([0, 0, 0, 1]), made)
     assert report.trust["wrong_of_accepted"] is None
     assert report.notes == [
         "0 of 4 answers are accepted; of all 25.0% are wrong, and asked for were 30.0% at most"

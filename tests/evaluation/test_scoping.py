@@ -209,16 +209,21 @@ def test_asked_again_it_is_of_the_vectors_that_there_are(
         assert np.sort(found) == pytest.approx(np.arange(0.025, 1.0, 0.05), abs=1e-3)
 
 
-def test_what_answers_elsewhere_gives_scores_alone(make_encoder: Callable[[str], Path]) -> None:
-    model, train, validation = made(make_encoder("bert_still"))
+@pytest.mark.parametrize("pooling", ["auto", "attention"])
+def test_what_answers_elsewhere_gives_scores_alone(
+    pooling: str, make_encoder: Callable[[str], Path]
+) -> None:
+    head = tt.Head(pooling=pooling)
+    model, train, validation = made(make_encoder("bert_still"), head=head)
     tt.learn_scope(model, train, validation)
 
     def run(ids: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        named = side_files.named_scores(model, {n: tf.constant(each) for n, each in ids.items()})
-        return {name: each.numpy() for name, each in named.items()}
+        alike = np.full((len(next(iter(ids.values()))), len(NAMES)), 1 / 3, np.float32)
+        return dict.fromkeys(side_files.outputs(model).values(), alike)
 
     with elsewhere.answering(model, run):
         assert [*model.predict_text(TEXTS[:1])[0]] == ["label", "scores"]
+        assert tt.evaluate(model, validation, baselines=False).trust is None
     assert scope.SCORE in model.predict_text(TEXTS[:1])[0]
     assert model.predict_scores(TEXTS).shape == (40, 3)
 
@@ -236,6 +241,25 @@ def test_a_report_says_how_near_its_texts_are(make_encoder: Callable[[str], Path
     trust = tt.evaluate(model, validation, baselines=False).trust
     assert trust is not None and {"coverage", "set_size", "scope", "far"} <= {*trust}
     assert json.dumps(report.to_dict()["trust"])
+
+
+def test_a_report_looks_at_few_of_its_texts_at_once(
+    make_encoder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their cosines with all that is kept are many numbers."""
+    model, train, validation = made(make_encoder("text_encoder"))
+    tt.learn_scope(model, train, validation)
+    whole = tt.evaluate(model, validation, baselines=False).trust
+    distance, seen = scope.Scope.distance, []
+
+    def counted(own: scope.Scope, asked: np.ndarray) -> tf.Tensor:
+        seen.append(len(asked))
+        return distance(own, asked)
+
+    monkeypatch.setattr(scope.Scope, "distance", counted)
+    monkeypatch.setattr(scope, "_ROWS", 7)
+    assert tt.evaluate(model, validation, baselines=False).trust == whole
+    assert seen == [7, 7, 6]
 
 
 class Again(tt.tasks.Classification):

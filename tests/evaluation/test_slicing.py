@@ -3,6 +3,7 @@
 import datetime
 
 import numpy as np
+import pyarrow
 import pytest
 
 from tfhub_transfer.data import Examples
@@ -57,6 +58,50 @@ def test_many_dates_are_quarters(as_given: object) -> None:
     assert " to 2024-01-10" in next(iter(found))
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [datetime.timedelta(minutes=i) for i in range(40)],
+        [np.timedelta64(i, "s") for i in range(40)],
+        [datetime.time(i // 2, 30 * (i % 2)) for i in range(40)],
+        [f"{i // 2:02}:{30 * (i % 2):02}" for i in range(40)],
+        [float("inf"), *range(39)],
+    ],
+)
+def test_times_and_what_is_infinite_are_quarters(cells: list[object]) -> None:
+    assert list(counts(cells).values()) == [10] * 4
+
+
+@pytest.mark.parametrize("nothing", ["NA", "nan", "NULL", "#N/A", None, " "])
+def test_what_stands_for_no_number_is_blank_among_numbers(nothing: object) -> None:
+    numbers = [str(i / 4) for i in range(40)]
+    assert counts([*numbers, nothing, nothing]) == {**counts(numbers), slicing.BLANK: 2}
+
+
+def test_a_word_for_nothing_may_be_a_value_among_others() -> None:
+    countries = ["NA"] * 6 + ["DE"] * 7
+    assert counts(countries) == {"DE": 7, "NA": 6}
+
+
+def test_columns_that_are_called_as_groups_of_texts_are_no_such_groups() -> None:
+    groups = slicing.groups_of_columns({name: ["a", "b"] * 5 for name in ("word", "script", "of")})
+    assert [group.by for group in groups] == [
+        *["column word"] * 2,
+        *["column script"] * 2,
+        *["of"] * 2,
+    ]
+
+
+def test_names_come_as_arrays_and_values_as_tables() -> None:
+    given = examples(source=["a", "b"], **{" of ": ["x", "y"]})
+    expected = {"source": ["a", "b"]}
+    assert slicing.columns(given, np.array(["source"])) == expected  # type: ignore[arg-type]
+    assert slicing.columns(given, pyarrow.table({"source": ["a", "b"]})) == expected  # type: ignore[arg-type]
+    assert slicing.columns(given, {"source": np.array([["a"], ["b"]])}) == expected
+    assert slicing.columns(given, " of ") == {" of ": ["x", "y"]}
+    assert slicing.columns(given, "source, of ") == expected | {" of ": ["x", "y"]}
+
+
 def test_columns_by_name_by_part_and_by_values() -> None:
     given = examples(source=["a", "b"], about=[{"site": "x"}, {"site": "y"}])
     assert slicing.columns(given, None) == {}
@@ -80,6 +125,18 @@ def test_columns_by_name_by_part_and_by_values() -> None:
         ("about.cite", "has no column 'about.cite'"),
         ("about", "or a part of its values behind a full stop. Received: a dictionary in 'about'"),
         ({"of": [1]}, "a value for each example to evaluate on, which are 2. Received: 1 of 'of'"),
+        (
+            {"of": 5},
+            "`slices` has a list for each name, with a value for each example. Received: int",
+        ),
+        (
+            {"of": "ab"},
+            "has a list for each name, with a value for each example. Received: a string",
+        ),
+        ({"of": np.array(5)}, "has a list for each name, with a value for each example. Received"),
+        ({"of": {1, 2}}, "has a list for each name, with a value for each example. Received: set"),
+        (b"source", "`slices` are names of columns, or a dictionary of their values by name"),
+        ({"source"}, "`slices` are names of columns, or a dictionary of their values by name"),
         (7, "`slices` are names of columns, or a dictionary of their values by name. Received: in"),
     ],
 )
@@ -98,6 +155,9 @@ def test_of_several_tasks_each_has_its_own_columns() -> None:
         "one": {"source": ["a"]},
         "other": {"source": ["b"], "day": ["1"]},
     }
+    # A comma may be in the name of one task's column, which others don't have.
+    parts["one"] = examples(**{"a,b": ["c"]})
+    assert slicing.columns_of_tasks(parts, "a,b") == {"one": {"a,b": ["c"]}, "other": {}}
     with pytest.raises(InputError, match="has no column 'sauce'"):
         slicing.columns_of_tasks(parts, ["source", "sauce"])
     with pytest.raises(InputError, match="are names of columns that their examples have"):
@@ -125,6 +185,21 @@ def test_texts_are_grouped_by_length_script_and_words() -> None:
     assert ("script", slicing.NO_LETTERS) not in found  # of five texts
     # Both Russian words stand in the same texts; those of most texts tell nothing apart.
     assert [name for by, name in found if by == slicing.WORD] == ["фильм"]
+
+
+def test_texts_are_grouped_by_language_where_there_are_several() -> None:
+    """Languages of 20 texts; what nobody is sure of is in no group, and one language is none."""
+    english = [f"The train was late again, and it was number {at}." for at in range(30)]
+    german = [f"Der Zug hatte wieder Verspätung, und es war Nummer {at}." for at in range(25)]
+    french = [f"Le train était encore en retard, c'était le {at}." for at in range(4)]
+    texts = [*english, *german, *french, *(["ok"] * 9)]
+    found = named(texts)
+    languages = {name: rows for (by, name), rows in found.items() if by == slicing.LANGUAGE}
+    assert list(languages) == ["de", "en"]
+    np.testing.assert_array_equal(np.flatnonzero(languages["en"]), range(30))
+    np.testing.assert_array_equal(np.flatnonzero(languages["de"]), range(30, 55))
+    alone = named([*english, *english, *french])
+    assert not [name for by, name in alone if by == slicing.LANGUAGE]
 
 
 def test_a_word_is_in_the_texts_that_hold_it() -> None:

@@ -278,6 +278,11 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
         (),
     ),
     (
+        "distill BERT --data classes.csv --output new --coverage 0.9",
+        "`--coverage` is for distilling models that `train` wrote; leave it out",
+        (),
+    ),
+    (
         "distill BERT NNLM --data classes.csv --output new",
         "an encoder is distilled from one; name one",
         (),

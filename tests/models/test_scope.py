@@ -44,6 +44,7 @@ def test_scores_are_shares_of_texts_that_are_farther(
     assert scores.dtype == np.float32 and ((scores > 0) & (scores <= 1)).all()
     assert np.abs(scores - farther).max() <= 1 / 200
     assert (np.diff(scores[np.argsort(far)]) <= 1e-5).all()
+    np.testing.assert_allclose(found.scores_of(asked), scores, atol=1e-6)
     # Of those left out themselves each tenth holds a tenth.
     own = np.histogram(found.score(left_out), np.linspace(0, 1, 11))[0]
     np.testing.assert_array_equal(own, [20] * 10)
@@ -76,6 +77,11 @@ def test_rounding_makes_no_other_score_where_texts_are_the_same() -> None:
     for off in (1e-7, -1e-7):
         shares = found.share(found.distances + np.float32(off))
         np.testing.assert_allclose(shares, np.arange(0.95, 0, -0.1), atol=1e-4)
+    # Also where all are the training's own, of distance 0: beyond it nothing falls at once.
+    own = scope.learned(np.repeat(vectors, 3, axis=0), vectors)
+    for off in (0.0, 3e-7):
+        assert own.share(np.float32([off])).numpy() == pytest.approx([0.5])
+    assert (own.share(np.float32([1e-4, 1e-2])).numpy() <= [5.1e-3, 5.1e-5]).all()
     # Those of the training again, three times: no farther than rounding.
     again = scope.learned(np.repeat(vectors, 3, axis=0), np.concatenate([vectors, 100 + vectors]))
     assert again.score(vectors * np.float32(0.37)).numpy() == pytest.approx(0.75, abs=1e-3)

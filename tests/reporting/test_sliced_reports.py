@@ -154,6 +154,45 @@ def test_values_may_be_given_and_one_value_tells_nothing() -> None:
         measured(task, scores, labels, slices="sauce")
 
 
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["x"] * ROWS, "all rows have one value"),
+        ([str(row) + "th" for row in range(ROWS)], "no value is in 5 rows"),
+    ],
+)
+def test_why_a_column_tells_nothing_is_said_as_it_is(cells: list[str], message: str) -> None:
+    scores = GENERATOR.dirichlet([1, 1], ROWS).astype("float32")
+    report = measured(
+        Classification(["a", "b"]), scores, ["a", "b"] * (ROWS // 2), slices={"word": cells}
+    )
+    assert f"no slices by word: {message}" in report.notes
+
+
+def test_groups_without_anything_to_find_are_no_single_value() -> None:
+    names, sets = ["a", "b"], [["a"] if row < 10 else [] for row in range(ROWS)]
+    scores = np.full((ROWS, 2), 0.1, "float32")
+    first = ["x" if row < 20 else "y" for row in range(ROWS)]
+    report = measured(MultiLabel(names), scores, sets, slices={"of": first})
+    assert "no slices by of: all that micro_f1 counts is in one of their groups" in report.notes
+
+
+def test_answers_that_are_no_numbers_leave_slices_out_of_the_report() -> None:
+    class Odd(Classification):
+        def contributions(self, labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
+            lost = np.where(np.arange(len(labels)) == 3, np.nan, 1.0)
+            return {"accuracy": lost}
+
+    labels = ["a", "b"] * (ROWS // 2)
+    scores = GENERATOR.dirichlet([1, 1], ROWS).astype("float32")
+    report = measured(Odd(["a", "b"]), scores, labels, slices="source")
+    assert report.weak_spots == {} and report.metrics["accuracy"] is not None
+    assert (
+        "no slices by source: not every answer costs a finite number from 0 on (accuracy)"
+        in report.notes
+    )
+
+
 def test_a_task_whose_rows_tell_nothing_refuses() -> None:
     class Odd(Classification):
         standing = Standing("kappa", by_row=("kappa",))

@@ -98,3 +98,20 @@ def test_limits_come_back_from_json() -> None:
     limits = Limits(0.5, 0.05, (0.1, 0.2), None, 0.9, 30, "ab")
     assert Limits.from_config({**vars(limits), "cutoffs": [0.1, 0.2]}) == limits
     assert Limits.from_config(None) is None
+
+
+def test_small_classes_have_one_cutoff_of_their_rows() -> None:
+    """Of sets and of labels alike; a class alone that is too small has that of all."""
+    random = np.random.default_rng(5)
+    counts = [60, 15, 12, 9]
+    truth = np.repeat(range(4), counts)
+    scores = random.random((len(truth), 4)) + np.where(truth == 0, 1.0, 0.0)[:, None]
+    own = scores[np.arange(len(truth)), truth]
+    large, small = np.sort(own[:60])[60 - 55], np.sort(own[60:])[36 - 34]  # 0.9 of 61, of 37
+    found = conformal.set_cutoffs(scores, truth, 0.9)
+    np.testing.assert_array_equal(found, [large, small, small, small])
+    labels = np.eye(4, dtype=bool)[truth]
+    np.testing.assert_array_equal(conformal.label_cutoffs(scores, labels, 0.9), found)
+    all_of_them = np.sort(own[:75])[75 - 69]  # 0.9 of 76
+    found = conformal.set_cutoffs(scores[:75], truth[:75], 0.9)
+    np.testing.assert_array_equal(found, [large, *[all_of_them] * 3])

@@ -6,7 +6,8 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer.tasks import TASKS, Classification, Head, MultiLabel, Regression
-from tfhub_transfer.tasks.whole.task import ScaledSquaredError, SmoothedCrossentropy
+from tfhub_transfer.tasks.scales import ScaledSquaredError
+from tfhub_transfer.tasks.whole.task import SmoothedCrossentropy
 
 
 def test_classification_learns_sorted_names() -> None:

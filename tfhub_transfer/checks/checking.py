@@ -29,7 +29,7 @@ MOST_ENCODED = 20_000
 _ORDER = (
     *("suspect labels", "contradictions", "leakage", "giveaways", "blank texts", "missing labels"),
     *("small classes", "classes alike", "outliers", "duplicates", "near duplicates", "cut texts"),
-    "scripts",
+    *("scripts", "languages"),
 )
 # Texts that are counted at once.
 _CHUNK = 10_000
@@ -50,8 +50,8 @@ def check(
     Blank, repeated, nearly repeated and cut texts; texts of one split in another (leakage); the
     same text with different labels; labels that a linear head on the encoder's vectors doubts
     which hasn't seen them (confident learning, Northcutt et al. 2021, by cross-validation that
-    keeps near duplicates together); texts that are like no others; other scripts; classes that are
-    too small or too alike; columns and words that give the label away.
+    keeps near duplicates together); texts that are like no others; other scripts and
+    languages; classes that are too small or too alike; columns and words that give the label away.
 
     Args:
         examples: What to look at, or several splits by name: `train`, `validation`, `test`. A
@@ -102,7 +102,7 @@ def check(
             left["leakage"] = "there is one split only; give `--validation` and `--test`, too"
         if data.kind in (CLASSES, SETS, NUMBERS):
             found.append(of_texts.torn(data))
-        found.append(of_texts.other_scripts(data))
+        found += [of_texts.other_scripts(data), of_texts.mixed_languages(data)]
     base = encoding.vector_model(encoder)
     found.append(_cut(data, base, model, sequence_length))
     found += _of_vectors(data, base, model, seed, left)

@@ -25,13 +25,14 @@ def conformalize(
     With `abstain`, answers of classes have `accepted`: whether the likeliest class has a score
     from which on, on the validation split, no larger share of answers was wrong. With `coverage`,
     they have `label_set`: the classes that may be right, so many that on texts like those of the
-    validation split the right one is among them so often, of each class; never none. Numbers have
-    `lower` and `upper` instead, likewise. All of it is in whatever is saved or exported. Training
-    on makes it void. Sources: see `tasks/conformal.py`.
+    validation split the right one is among them so often, of each class; never none. Of ordered
+    classes no set has a gap. Where a text may have several, each that it has is in its set so
+    often. Numbers have `lower` and `upper` instead, likewise. All of it is in whatever is saved or
+    exported. Training on makes it void. Sources: see `tasks/conformal.py`.
 
     Args:
-        model: A trained model of classes (one a text) or of numbers. Scale its scores before
-            (`calibrate`), not after.
+        model: A trained model of classes, ordered or not, one or several a text, or of numbers.
+            Scale its scores before (`calibrate`), not after.
         validation: Examples that it wasn't trained on, 20 at least.
         coverage: How often sets and intervals hold the truth, above 0 and below 1; none of them
             if `None`.
@@ -95,8 +96,9 @@ def require_asked(
     if odd:
         known = f"only `{task.promises[0]}`" if task.promises else "neither"
         raise InputError(
-            "`coverage` (`--coverage`) is for one class or one number a text, `abstain` "
-            f"(`--abstain`) for one class; the {task.name} task knows {known}. Received: {odd[0]}"
+            "`coverage` (`--coverage`) is for classes, one or several a text, and one number, "
+            f"`abstain` (`--abstain`) for one class; the {task.name} task knows {known}. "
+            f"Received: {odd[0]}"
         )
     return shares["coverage"], shares["abstain"]
 

@@ -14,9 +14,10 @@ from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.reporting import joint_reports, metrics
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.reporting.reports import Report
+from tfhub_transfer.tasks import is_ours
 from tfhub_transfer.tasks.trial import Trial
 
-__all__ = ["Report", "evaluate"]
+__all__ = ["Report", "evaluate", "require_slices"]
 
 
 def evaluate(
@@ -75,6 +76,26 @@ def evaluate(
     require_examples(tested)
     given = slicing.columns(tested, slices)
     return _evaluate_task(model, tested, known.get(""), (baselines, given), seed)
+
+
+def require_slices(
+    model: TransferModel, examples: Mapping[str, Examples], slices: Asked = None
+) -> None:
+    """Refuses what no report could be sliced by, before much is spent on it.
+
+    Args:
+        model: What is to be measured, trained or not. Of a task of one's own an example is asked,
+            as only its answers tell what rows say of themselves.
+        examples: The test split of each task, by name; that of one alone has none.
+        slices: Names of columns, as of `evaluate`.
+
+    Raises:
+        InputError: If no task has such a column, or none of its rows tells a number.
+    """
+    for name, given in slicing.columns_of_tasks(examples, slices).items():
+        if given and len(examples[name]) and not is_ours(model.parts[name].task):
+            some = {column: cells[:1] for column, cells in given.items()}
+            evaluate(model.parts[name], examples[name][:1], baselines=False, slices=some)
 
 
 def _evaluate_task(

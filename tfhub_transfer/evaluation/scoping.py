@@ -9,7 +9,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import conformalizing
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.models import last_layer, scope
-from tfhub_transfer.models.forward import FEATURES
+from tfhub_transfer.models.forward import FEATURES, SCOPED
 from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.reporting import contents, metrics
 from tfhub_transfer.reporting.reports import Report
@@ -94,9 +94,10 @@ def describe(report: Report, model: TransferModel, examples: Examples) -> None:
         model: The model.
         examples: The test split.
     """
-    if model.scope is None:
+    # Where another runtime answers, it gives scores alone.
+    if model.scope is None or not model.forward.can(SCOPED):
         return
-    found = np.asarray(model.scope.score(_vectors(model, examples)))
+    found = model.scope.scores_of(_vectors(model, examples))
     counts, _ = np.histogram(found, bins=np.linspace(0.0, 1.0, 11))
     far = float((found < FAR).mean())
     trust: contents.Trust = report.trust or {}

@@ -1,10 +1,11 @@
-"""Groups of test examples: by the values of columns, the length of texts, their script, a word."""
+"""Groups of test examples: by values of columns, the length of texts, their language, a word."""
 
 import collections
 import contextlib
 import dataclasses
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import TypeAlias
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values
-from tfhub_transfer.texts import scripts
+from tfhub_transfer.texts import languages, scripts
 
 # What to group by: names of columns, or their cells by name.
 Asked: TypeAlias = str | Sequence[str] | Mapping[str, Sequence[object]] | None
@@ -27,7 +28,8 @@ _WORDS, _MOST_TEXTS, _MOST_ROWS = 100, 0.5, 200_000
 # With what follows an apostrophe, so that "isn't" is no "isn" and "t".
 _A_WORD = r"(?u)\b\w+(?:['’]\w+)*\b"
 BLANK, OTHERS, NO_LETTERS = "(blank)", "(other values)", "no letters"
-SCRIPT, WORD = "script", "word"
+SCRIPT, LANGUAGE, WORD = "script", "detected language", "word"
+_IN_WORDS, _IN_CHARACTERS = "length in words", "length in characters"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Group:
     """Examples that have something in common.
 
     Attributes:
-        by: What: a column's name, a length, `SCRIPT`, `WORD`.
+        by: What: a column's name, a length, `SCRIPT`, `LANGUAGE`, `WORD`.
         name: Its value.
         rows: Which examples these are, bool `[n]`.
     """
@@ -50,23 +52,25 @@ def columns(examples: Examples, asked: Asked) -> dict[str, list[object]]:
 
     Args:
         examples: The test split.
-        asked: Names of its columns, as a list or with commas between; or `{name: values}`, one for
-            each example; or nothing.
+        asked: Names of its columns, as a list or with commas between; or `{name: values}` or a
+            table, with a value for each example; or nothing.
 
     Raises:
         InputError: If there is no such column, or it holds what can't be told apart.
     """
-    if isinstance(asked, Mapping):
-        given = {str(name): list(cells) for name, cells in asked.items()}
+    names = values.column_names(asked)
+    if names is not None:
+        given = {str(name): _listed(values.column(asked, name), name) for name in names}
     else:
-        given = {name: _column(examples, name) for name in named(asked, examples)}
+        given = {name: _column(examples, name) for name in named(asked, examples.columns)}
     for name, cells in given.items():
         if len(cells) != len(examples):
             raise InputError(
                 f"`slices` has a value for each example to evaluate on, which are {len(examples)}. "
                 f"Received: {len(cells)} of {name!r}"
             )
-        for cell in map(values.plain, cells):
+        given[name] = list(map(values.alone, cells))
+        for cell in given[name]:
             if isinstance(cell, (list, tuple, Mapping)):
                 raise InputError(
                     "a column to slice by has one value in each row; name another one, or a part "
@@ -75,26 +79,38 @@ def columns(examples: Examples, asked: Asked) -> dict[str, list[object]]:
     return given
 
 
-def named(asked: Asked, examples: Examples) -> list[str]:
+def _listed(cells: object, name: object) -> list[object]:
+    with contextlib.suppress(TypeError):  # as an array of no dimension raises
+        if isinstance(cells, Iterable) and not isinstance(cells, (str, bytes, Mapping, Set)):
+            return list(cells)
+    raise InputError(
+        "`slices` has a list for each name, with a value for each example. "
+        f"Received: {values.kind(cells)} for {str(name)!r}"
+    )
+
+
+def named(asked: Asked, known: Collection[str]) -> list[str]:
     """The names of columns that are asked for, each once.
 
     Args:
         asked: As of `columns`.
-        examples: The test split; a name that it has may hold a comma.
+        known: Names that there are, which may hold a comma, or spaces around.
 
     Raises:
         InputError: If these are no names.
     """
     if asked is None:
         return []
-    if not isinstance(asked, (str, Sequence)):
+    found = values.plain(asked)
+    if not isinstance(found, (str, list)) or isinstance(asked, Set):
         raise InputError(
             "`slices` are names of columns, or a dictionary of their values by name. "
             f"Received: {values.kind(asked)}"
         )
-    if isinstance(asked, str):
-        asked = [asked] if asked in examples.columns else asked.split(",")
-    return list(dict.fromkeys(str(name).strip() for name in asked))
+    if isinstance(found, str):
+        found = [found] if found in known else found.split(",")
+    names = (str(name) for name in found)
+    return list(dict.fromkeys(name if name in known else name.strip() for name in names))
 
 
 def _column(examples: Examples, name: str) -> list[object]:
@@ -131,7 +147,8 @@ def columns_of_tasks(
             f"values of {', '.join(map(repr, asked))}"
         )
     found: dict[str, dict[str, list[object]]] = {task: {} for task in parts}
-    for name in dict.fromkeys(n for own in parts.values() for n in named(asked, own)):
+    known = {column for own in parts.values() for column in own.columns}
+    for name in named(asked, known):
         refused: list[InputError] = []
         for task, own in parts.items():
             try:
@@ -149,18 +166,32 @@ def groups_of_columns(given: Mapping[str, Sequence[object]]) -> Iterator[Group]:
     Args:
         given: From `columns`.
     """
-    for by, cells in given.items():
+    for column, cells in given.items():
+        by = column_named(column)
         names, order = _values(list(map(values.plain, cells)))
         for name in order:
             yield Group(by, name, names == name)
 
 
+def column_named(name: str) -> str:
+    """What groups of a column are by: its name, which what texts say of themselves may have.
+
+    Args:
+        name: The column's.
+    """
+    ours = (SCRIPT, LANGUAGE, WORD, _IN_WORDS, _IN_CHARACTERS)
+    return f"column {name}" if name in ours else name
+
+
 def _values(cells: list[object]) -> tuple[np.ndarray, list[str]]:
     """The name of each cell's group, and the names that occur, in their order."""
-    blank = np.array([values.is_blank(cell) for cell in cells], bool)
+    blank = np.array([values.is_nothing(cell) for cell in cells], bool)
+    ranges = _ranges([cell for cell, is_blank in zip(cells, blank) if not is_blank])
+    if ranges is None:  # "NA" may be a value among others, and is none among numbers
+        blank = np.array([values.is_blank(cell) for cell in cells], bool)
     filled = [cell for cell, is_blank in zip(cells, blank) if not is_blank]
     names = np.full(len(cells), BLANK, dtype=object)
-    names[~blank] = _ranges(filled) or _frequent([_spelled(cell) for cell in filled])
+    names[~blank] = ranges or _frequent([_spelled(cell) for cell in filled])
     return names, list(dict.fromkeys([*sorted(set(names[~blank]) - {OTHERS}), *names]))
 
 
@@ -179,26 +210,34 @@ def _frequent(found: list[str]) -> list[str]:
 
 
 def _ranges(cells: list[object]) -> list[str] | None:
-    """Quarters of cells that are many different numbers or dates; `None` of others."""
+    """Quarters of cells that are many different numbers, dates or times; `None` of others."""
     if len(set(map(str, cells))) <= _MOST_VALUES or any(isinstance(c, bool) for c in cells):
         return None
-    numbers = np.array(list(map(values.number, cells)))
-    if np.isfinite(numbers).all():
-        return quarters(numbers, [_spelled(cell) for cell in cells])
-    dates = list(map(_date, cells))
-    known = [date for date in dates if date is not None]
-    if len(known) < len(dates):
-        return None
-    return quarters(np.array([date.timestamp() for date in known]), [str(cell) for cell in cells])
+    for key in (values.number, _date, _time):
+        keys = np.array(list(map(key, cells)))
+        if not np.isnan(keys).any():
+            return quarters(keys, [_spelled(cell) for cell in cells])
+    return None
 
 
-def _date(value: object) -> datetime.datetime | None:
-    """A date as ISO 8601 writes it; without a zone in UTC."""
+def _date(value: object) -> float:
+    """A date as ISO 8601 writes it, in seconds; without a zone in UTC."""
     try:
         found = datetime.datetime.fromisoformat(str(value).strip())
     except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+        return math.nan
+    return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).timestamp()
+
+
+def _time(value: object) -> float:
+    """A span of time, or a time of the day, in seconds."""
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    try:
+        found = datetime.time.fromisoformat(str(value).strip())
+    except ValueError:
+        return math.nan
+    return 3600 * found.hour + 60 * found.minute + found.second + found.microsecond / 1e6
 
 
 def quarters(keys: np.ndarray, shown: Sequence[str]) -> list[str]:
@@ -226,28 +265,39 @@ def quarters(keys: np.ndarray, shown: Sequence[str]) -> list[str]:
 
 
 def groups_of_texts(texts: Sequence[str]) -> list[Group]:
-    """Groups by the length of texts, their script and words, each of `LEAST` examples or more.
+    """Groups by the length of texts, script, language and words, each of `LEAST` examples or more.
 
     Args:
         texts: The texts; those of a pair as one.
     """
-    found = [*_lengths(texts), *_scripts(texts), *_words(texts)]
+    found = [*_lengths(texts), *_scripts(texts), *_languages(texts), *_words(texts)]
     return [each for each in found if LEAST <= each.rows.sum() <= len(texts) - LEAST]
 
 
 def _lengths(texts: Sequence[str]) -> Iterator[Group]:
     """Quarters by words; by characters of texts that write no spaces."""
     words = [len(text.split()) for text in texts]
-    by, counts = ("words", words) if len(set(words)) > 1 else ("characters", list(map(len, texts)))
+    several = len(set(words)) > 1
+    by, counts = (_IN_WORDS, words) if several else (_IN_CHARACTERS, list(map(len, texts)))
     names = np.array(quarters(np.array(counts), list(map(str, counts))), dtype=object)
     order = dict.fromkeys(dict(sorted(zip(counts, names))).values())
-    return (Group(f"length in {by}", each, names == each) for each in order)
+    return (Group(by, each, names == each) for each in order)
 
 
 def _scripts(texts: Sequence[str]) -> Iterator[Group]:
     found = [scripts.of_text(text) for text in texts]
     names = np.array([NO_LETTERS if each is None else each.title() for each in found], dtype=object)
     return (Group(SCRIPT, each, names == each) for each in sorted(set(names)))
+
+
+def _languages(texts: Sequence[str]) -> Iterator[Group]:
+    """Languages by their codes, where there are several; texts of which nobody is sure in none."""
+    if len(texts) > _MOST_ROWS:
+        return
+    names = np.array([languages.of_text(text) or "" for text in texts], dtype=object)
+    told = [name for name in sorted({*names} - {""}) if (names == name).sum() >= LEAST]
+    if len(told) > 1:
+        yield from (Group(LANGUAGE, name, names == name) for name in told)
 
 
 def _words(texts: Sequence[str]) -> Iterator[Group]:

@@ -39,20 +39,46 @@ def add(
         InputError: If columns are given and no number tells what each example costs.
     """
     faults = faults_of(report.standing, report.predictions)
-    if faults is None and given:
-        raise InputError(
-            f"the {report.task} task has no number that each example tells by itself, to compare "
-            f"slices by; leave `slices` (`--slice`) out. Received: {', '.join(given)}"
-        )
     if faults is None:
+        _without(report, list(given))
         return
     texts = [" ".join(own) for own in zip(*examples.texts)]
     groups = [*slicing.groups_of_columns(given), *slicing.groups_of_texts(texts)]
     low = report.standing.less_is_better(faults.number)
     report.weak_spots = found(faults, groups, low, seed)
-    alike = {*given} - {spot["by"] for spot in report.weak_spots.get("rows", [])}
-    if alike:
-        report.notes.append(f"no slices by {', '.join(sorted(alike))}: all rows have one value")
+    told = {spot["by"] for spot in report.weak_spots.get("rows", [])}
+    for column in given:
+        by = slicing.column_named(column)
+        if by not in told:
+            names = [group.name for group in groups if group.by == by]
+            report.notes.append(f"no slices by {column}: {_why_not(names, faults.number)}")
+
+
+def _without(report: Report, columns: list[str]) -> None:
+    """Refuses slices that nothing could tell; says it where only these answers can't."""
+    name = _number_of(report.standing, report.predictions)
+    if columns and not name and report.standing.faults is None:
+        raise InputError(
+            f"the {report.task} task has no number that each example tells by itself, to compare "
+            f"slices by; leave `slices` (`--slice`) out. Received: {', '.join(columns)}"
+        )
+    if columns:  # not an error: a model was trained, and its report is as good without
+        number = f" ({name})" if name else ""
+        report.notes.append(
+            f"no slices by {', '.join(columns)}: not every answer costs a finite number from 0 "
+            f"on{number}"
+        )
+
+
+def _why_not(names: Sequence[str], number: str) -> str:
+    """Why groups of these names, all of a column, aren't compared."""
+    if len(names) > 1:
+        return f"all that {number} counts is in one of their groups"
+    return (
+        f"no value is in {slicing.LEAST_OF_VALUE} rows"
+        if list(names) == [slicing.OTHERS]
+        else "all rows have one value"
+    )
 
 
 def faults_of(standing: Standing, rows: Sequence[Prediction]) -> Faults | None:
@@ -64,13 +90,18 @@ def faults_of(standing: Standing, rows: Sequence[Prediction]) -> Faults | None:
     """
     if standing.faults is not None:
         return standing.faults(rows)
-    wanted = standing.by_row or standing.judged
-    name = next((each for each in wanted if rows and each in rows[0]), "")
+    name = _number_of(standing, rows)
     column = paired.numbers_of(rows, (name,)) if name else None
     if column is None:
         return None
     lost = column[:, 0] if standing.less_is_better(name) else 1 - column[:, 0]
     return Faults(name, lost, np.ones(len(lost))) if (lost >= 0).all() else None
+
+
+def _number_of(standing: Standing, rows: Sequence[Prediction]) -> str:
+    """The number that groups are compared by where it is a mean; empty where rows have none."""
+    wanted = standing.by_row or standing.judged
+    return next((each for each in wanted if rows and each in rows[0]), "")
 
 
 def found(faults: Faults, groups: Sequence[Group], low: bool, seed: int = 0) -> WeakSpots:
@@ -80,7 +111,7 @@ def found(faults: Faults, groups: Sequence[Group], low: bool, seed: int = 0) -> 
     where each is right or wrong (Fisher's exact test), else by 9999 draws, of more than 200 rows
     by the normal distribution. For every group that is looked at counts as one more try, by
     Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure", which asks nothing of how
-    groups go together: words by themselves, and all other groups.
+    groups go together: words by themselves, and all other groups, each at half of the level.
 
     Args:
         faults: What each example costs.
@@ -169,12 +200,15 @@ def corrected(chances: Sequence[float]) -> list[float]:
 
 
 def _corrected_apart(groups: Sequence[Group], chances: Sequence[float]) -> list[float]:
-    """Words by themselves: a hundred of them would hide what somebody asked for."""
+    """Words by themselves: a hundred of them would hide what somebody asked for.
+
+    Either is one more try (Bonferroni), so that in all chance has its way no more often than said.
+    """
     of_words = np.array([each.by == slicing.WORD for each in groups])
-    found = np.empty(len(groups))
-    for side in (of_words, ~of_words):
+    found, sides = np.empty(len(groups)), (of_words, ~of_words)
+    for side in sides:
         found[side] = corrected(np.array(chances)[side].tolist())
-    return [float(each) for each in found]
+    return [float(each) for each in np.minimum(found * sum(map(np.any, sides)), 1)]
 
 
 def _by_chance(faults: Faults, groups: Sequence[np.ndarray], seed: int) -> list[float]:

@@ -4,8 +4,7 @@ from typing import cast
 
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.evaluation import slicing
-from tfhub_transfer.evaluation.measuring import Report, evaluate
+from tfhub_transfer.evaluation.measuring import Report, evaluate, require_slices
 from tfhub_transfer.jobs import folders, run_records
 from tfhub_transfer.jobs.inputs import file_of, read_labelled, training_split
 from tfhub_transfer.jobs.options.asking import EvaluateJob
@@ -39,11 +38,11 @@ def evaluate_folder(job: EvaluateJob) -> Report | JointReport:
     known = cast(ColumnNames, record.get("columns", {}))
     examples = read_labelled(file_of(job, job.data), model.task, job.columns(known))
     say_notes(examples)
-    slicing.columns_of_tasks(model.task.apart(examples), job.slice)  # before all is answered
     with (
         progress.stage("Measuring, beside baselines", final=False),
         runtime.precision(precision_of(record), model.encoder.dimension),
     ):
+        require_slices(model, model.task.apart(examples), job.slice)
         report = evaluate(model, examples, train=training_split(record), slices=job.slice)
     run_records.describe(report, record)
     with atomic.folder(job.output, job.overwrite) as scratch:

@@ -9,7 +9,7 @@ farther away. `benchmarks/scope.py` has why it is no other distance.
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,14 @@ class Scope:
         """
         return self.share(self.distance(asked))
 
+    def scores_of(self, asked: np.ndarray) -> np.ndarray:
+        """The same of any number of vectors, float32 `[n]`: few are looked at at once.
+
+        Args:
+            asked: Vectors `[n, d]`, `n` at least 1.
+        """
+        return _in_parts(self.score, asked)
+
     def share(self, distances: tf.Tensor) -> tf.Tensor:
         """The share of texts left out that lie farther than these, as graph code.
 
@@ -90,7 +98,7 @@ class Scope:
         part = tf.clip_by_value((distances - start) / tf.maximum(end - start, 1e-30), 0.0, 1.0)
         first = tf.gather(shares, low)
         between = first + part * (tf.gather(shares, high) - first)
-        beyond = tf.maximum(known[-1], 1e-30) / tf.maximum(distances, 1e-30)
+        beyond = tf.maximum(known[-1], _ROUNDING) / tf.maximum(distances, _ROUNDING)
         return tf.where(distances > known[-1], shares[-1] * beyond, between)
 
     def save(self, folder: Path) -> None:
@@ -182,8 +190,7 @@ def learned(vectors: np.ndarray, left_out: np.ndarray) -> Scope:
     """
     one = np.ones(1, "float32")
     plain = Scope(_unit(vectors).numpy(), one, one, rows=len(left_out))
-    parts = [plain.distance(left_out[rows]).numpy() for rows in _chunks(len(left_out))]
-    distances, shares = _knots(np.sort(np.concatenate(parts).astype("float64")))
+    distances, shares = _knots(np.sort(_in_parts(plain.distance, left_out).astype("float64")))
     return dataclasses.replace(plain, distances=distances, shares=shares)
 
 
@@ -214,8 +221,10 @@ def _starts(ordered: np.ndarray) -> list[int]:
     return starts
 
 
-def _chunks(count: int) -> Iterator[slice]:
-    return (slice(at, at + _ROWS) for at in range(0, count, _ROWS))
+def _in_parts(ask: Callable[[np.ndarray], tf.Tensor], vectors: np.ndarray) -> np.ndarray:
+    """What is asked of vectors `[n, d]`, so few at once that their cosines find room, `[n]`."""
+    starts = range(0, len(vectors), _ROWS)
+    return np.concatenate([ask(vectors[at : at + _ROWS]).numpy() for at in starts])
 
 
 def _apart(flat: np.ndarray, shapes: list[list[int]]) -> Iterator[np.ndarray]:

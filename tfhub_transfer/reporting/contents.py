@@ -151,8 +151,8 @@ class WeakSpot(TypedDict):
     `below` how far it is worse than that, in the number's units. `harm` is the share of all errors
     that there would be less of if it were as good as the others: what is above 0 costs. `p` is how
     likely chance alone makes a group of its size as bad, `p_corrected` the same for one of all that
-    were looked at, words apart from others (Holm 1979), and `beyond_chance` whether that is below
-    0.05.
+    were looked at, words apart from others and each of both at half the level (Holm 1979), and
+    `beyond_chance` whether that is below 0.05.
     """
 
     by: str
@@ -185,12 +185,14 @@ class WeakSpots(TypedDict, total=False):
 class LearningCurve(TypedDict, total=False):
     """What more labels would bring, by heads that learned from fewer; nothing where nobody asked.
 
-    `labels` are how many taught and `accuracy` how many others these heads got right, on average;
+    `labels` are how many taught and `accuracy` how many others these heads got right, on average,
+    of `sets` of classes all of them;
     `gain` is by how much the accuracy would rise with `more` labels beside those of `now`, and
     `error` one standard error of that.
     """
 
     labels: list[int]
+    sets: bool
     accuracy: list[float]
     now: int
     more: int

@@ -55,9 +55,11 @@ def of_more_labels(found: LearningCurve) -> list[str]:
     if not found:
         return []
     whole = found["now"] + found["more"]
+    # Reports of a former release don't say it.
+    number = "texts with all labels right" if found.get("sets") else "accuracy"
     return [
         f"With {whole:,} training labels instead of {found['now']:,} expect "
-        f"{100 * found['gain']:+.1f} ± {100 * found['error']:.1f} points of accuracy, as heads on "
+        f"{100 * found['gain']:+.1f} ± {100 * found['error']:.1f} points of {number}, as heads on "
         f"{found['labels'][0]:,} to {found['labels'][-1]:,} labels say, on the encoder as it was "
         "before training."
     ]

@@ -24,8 +24,9 @@ from tfhub_transfer.tasks.several.task import JointLoss, MultiTask
 from tfhub_transfer.tasks.similarity.task import Similarity
 from tfhub_transfer.tasks.summaries.task import ExtractiveSummarization, references
 from tfhub_transfer.tasks.tagging.task import TokenClassification
+from tfhub_transfer.tasks.whole.amounts import Regression
 from tfhub_transfer.tasks.whole.ordinal import OrdinalRegression
-from tfhub_transfer.tasks.whole.task import Classification, MultiLabel, Regression
+from tfhub_transfer.tasks.whole.task import Classification, MultiLabel
 
 Kind = TypeVar("Kind", bound=type[Task])
 
@@ -99,6 +100,15 @@ def register(kind: Kind) -> Kind:
     if isinstance(kind.standing, Standing):
         standings.register(name, kind.standing)
     return kind
+
+
+def is_ours(task: Task) -> bool:
+    """Whether a task is one of this package, and none of one's own.
+
+    Args:
+        task: The task.
+    """
+    return task.name in _OURS
 
 
 __all__ = [

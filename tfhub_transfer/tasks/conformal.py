@@ -10,7 +10,7 @@ Ambiguous Set-Valued Classifiers with Bounded Error Levels").
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,7 @@ def accepted_from(confidence: np.ndarray, right: np.ndarray, most_wrong: float) 
 def set_cutoffs(scores: np.ndarray, truth: np.ndarray, coverage: float) -> np.ndarray:
     """The score from which each class belongs to a set that holds the right one so often.
 
-    A class of too few rows to tell has the cutoff of all of them together.
+    Classes of too few rows to tell have one cutoff, of their rows together.
 
     Args:
         scores: `[n, classes]`.
@@ -94,10 +94,21 @@ def set_cutoffs(scores: np.ndarray, truth: np.ndarray, coverage: float) -> np.nd
         Cutoffs `[classes]`; 0, which every score reaches, where `n` rows can't tell.
     """
     own = scores[np.arange(len(truth)), truth]
-    common = _lower_quantile(own, coverage)
-    of_each = [own[truth == place] for place in range(scores.shape[1])]
-    least = max(LEAST, _rows_needed(coverage))
-    return np.array([_lower_quantile(e, coverage) if len(e) >= least else common for e in of_each])
+    return _cutoffs([own[truth == place] for place in range(scores.shape[1])], coverage)
+
+
+def label_cutoffs(scores: np.ndarray, truth: np.ndarray, coverage: float) -> np.ndarray:
+    """As `set_cutoffs`, of texts that may have any number of classes.
+
+    Args:
+        scores: `[n, classes]`.
+        truth: Whether a text has a class, bool `[n, classes]`.
+        coverage: The share of texts of each class whose set holds it, above 0 and below 1.
+
+    Returns:
+        Cutoffs `[classes]`; 0 as there.
+    """
+    return _cutoffs([own[there] for own, there in zip(scores.T, truth.T)], coverage)
 
 
 def half_width(residuals: np.ndarray, coverage: float) -> float:
@@ -124,6 +135,16 @@ def rows_needed(coverage: float | None) -> int:
 
 def _rows_needed(coverage: float) -> int:
     return math.ceil(round(coverage / (1.0 - coverage), 9))
+
+
+def _cutoffs(of_each: Sequence[np.ndarray], coverage: float) -> np.ndarray:
+    """The quantile of the scores of each class, of small ones together, or of all."""
+    least = rows_needed(coverage)
+    small = np.concatenate([own for own in of_each if len(own) < least] or [np.empty(0)])
+    common = _lower_quantile(small if len(small) >= least else np.concatenate(of_each), coverage)
+    return np.array(
+        [_lower_quantile(own, coverage) if len(own) >= least else common for own in of_each]
+    )
 
 
 def _lower_quantile(values: np.ndarray, coverage: float, none: float = 0.0) -> float:

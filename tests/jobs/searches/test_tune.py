@@ -24,6 +24,7 @@ import pytest
 import tensorflow as tf
 
 from tfhub_transfer import usage
+from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.options.tuning import TuneJob
@@ -38,6 +39,7 @@ from tfhub_transfer.tuning.space import SEARCH
 ROWS = "text,label\n" + "".join(
     f"a good film {i},positive\nthe worst movie {i},negative\n" for i in range(30)
 )
+EXAMPLES = Examples.from_lists(["good", "bad"], ["positive", "negative"])
 # What keeps trials of a text encoder short.
 FIXED = ("--fix", "unfreeze=none")
 
@@ -480,6 +482,19 @@ def test_an_objective_that_nobody_reports_is_refused_before_any_trial(
     assert status == 2 and error.count("\n") == 1 and "Trial" not in out
     assert "expected one of val_accuracy, val_loss" in error and "'val_acuracy'" in error
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_what_answers_are_to_say_is_for_the_last_training_and_changes_no_trial() -> None:
+    """A search that was killed goes on, whatever is asked for by then."""
+    asked = {"scope": True, "coverage": 0.8, "abstain": 0.05, "calibration": "off"}
+    plain = tuning._plain(job(**asked))
+    assert {name: getattr(plain, name) for name in asked} == asked
+    words = shlex.split(tuning.command_of(plain))
+    assert "--scope" in words and words[words.index("--coverage") + 1] == "0.8"
+    rows: Any = types.SimpleNamespace(**dict.fromkeys(("train", "validation"), EXAMPLES))
+    searched: Any = types.SimpleNamespace(space=None, encoders=[])
+    before, after = (tuning._facts(each, searched, rows) for each in (job(), job(**asked)))
+    assert before == after != tuning._facts(job(seed=1), searched, rows)
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,9 @@ class DistillJob(Form, Teaching, Writing, Training):
         "models": (
             *("unlabelled", "temperature", "share", "validation", "test", "text_pair", "label"),
             *("encoder", "preprocessor", "unfreeze", "pooling", "block", "towers"),
-            *("class_weights", "precision", "scope", "jit", "strategy"),
-            *("decoder_layers", "vocabulary_size", "answer_length"),
+            *("class_weights", "precision", "jit", "strategy"),
+            *("calibration", "coverage", "abstain", "scope"),
+            *("decoder_layers", "vocabulary_size", "answer_length", "copies"),
         ),
         "encoders": ("layers", "hidden", "vocabulary"),
     }

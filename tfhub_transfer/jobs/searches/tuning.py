@@ -34,6 +34,7 @@ from tfhub_transfer.jobs.trainings import continuing, refitting, trusting
 from tfhub_transfer.jobs.trainings.training import (
     check_output,
     require_columns,
+    require_told,
     say_of_texts,
     train,
 )
@@ -58,7 +59,7 @@ TRIALS_FILE, BEST_FILE, TUNING_FILE = "trials.jsonl", "best.json", "tuning.html"
 # What changes no trial.
 _BESIDE = (
     *("output", "overwrite", "trials", "minutes", "trust_code", "data", "validation", "test"),
-    *("refit", "workers", "slice"),
+    *("refit", "workers", "slice", "calibration", "coverage", "abstain", "scope"),
 )
 # Rows that are asked to see how long a row takes.
 _ASKED = 128
@@ -112,6 +113,7 @@ def _tune(
             splits, task = read_splits(plain, joint)
             # Each refuses now what it would after hours.
             require_columns(plain, splits)
+            require_told(plain, task, splits)
             trusting.require_tellable(plain, task, splits)
             if job.refit:
                 refitting.pooled(splits)

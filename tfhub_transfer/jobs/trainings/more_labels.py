@@ -99,6 +99,7 @@ def curve_of(
     gain = learning_curves.expected(sizes, accuracies, now=taught, more=taught)
     return {
         "labels": sizes,
+        "sets": not isinstance(labels[0], str),
         "accuracy": [float(each) for each in accuracies.mean(axis=0)],
         "now": taught,
         "more": taught,
@@ -117,7 +118,8 @@ def _names(task: Task, examples: Examples) -> list[Label]:
     encoded = np.asarray(task.encode(examples.labels))
     if encoded.ndim == 1:
         return [classes[int(each)] for each in encoded]
-    return [tuple(classes[place] for place in np.flatnonzero(row > 0.5)) for row in encoded]
+    # In the order in which heads answer, whatever that of the task's classes is.
+    return [tuple(sorted(classes[at] for at in np.flatnonzero(row > 0.5))) for row in encoded]
 
 
 def _asks(job: TrainJob) -> bool:

@@ -18,7 +18,7 @@ from tfhub_transfer.encoders import (
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import calibrating, cautions, slicing
-from tfhub_transfer.evaluation.measuring import Report, evaluate
+from tfhub_transfer.evaluation.measuring import Report, evaluate, require_slices
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs import run_records
 from tfhub_transfer.jobs.folders import kept
@@ -45,7 +45,7 @@ from tfhub_transfer.runtime import cluster, products
 from tfhub_transfer.serving.exporting import export_saved_model, require_exportable
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
-from tfhub_transfer.tasks import Task, temperatures
+from tfhub_transfer.tasks import Task, is_ours, temperatures
 from tfhub_transfer.tasks.temperatures import Told
 from tfhub_transfer.training import watching
 from tfhub_transfer.training.checkpoints import Checkpoint
@@ -121,6 +121,7 @@ def _train(
     more_labels.require_curve(job, task, splits)
     whole = refitting.pooled(splits) if _refits(job) else splits
     model = build_within(job, task, registry.source_of(job.encoder))
+    require_told(job, task, splits, model)
     notes.spare = _check_room(job, model) if cluster.is_chief() else 0
     # Before hours of training, not after them.
     if _few_shot(job) == "on":
@@ -350,6 +351,28 @@ def require_columns(job: TrainJob, splits: Splits | JointSplits) -> None:
     """
     tests = {name: own.test for name, own in splits.by_task().items()}
     slicing.columns_of_tasks(tests, _slices(job))
+
+
+def require_told(
+    job: TrainJob, task: Task, splits: Splits | JointSplits, model: TransferModel | None = None
+) -> None:
+    """Refuses slices of a task of one's own that doesn't say what each answer costs.
+
+    Args:
+        job: What is to be done.
+        task: Its task.
+        splits: What was read.
+        model: A model of the task, trained or not; made if it is needed and not given.
+
+    Raises:
+        InputError: If it doesn't.
+    """
+    if not _slices(job) or all(map(is_ours, task.parts.values())):
+        return
+    tests = {name: own.test for name, own in splits.by_task().items()}
+    require_slices(
+        model or build_within(job, task, registry.source_of(job.encoder)), tests, _slices(job)
+    )
 
 
 def _slices(job: TrainJob) -> str | Sequence[str] | None:

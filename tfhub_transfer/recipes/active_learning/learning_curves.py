@@ -1,11 +1,11 @@
-"""What more labels would bring: a curve through accuracies with fewer of them."""
+"""What more labels would bring: curves through accuracies with fewer of them."""
 
 import dataclasses
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.special import boxcox
 
 from tfhub_transfer.recipes.active_learning.linear_heads import Label, LinearHead, learns
 
@@ -14,31 +14,9 @@ LEAST_LABELS = 20
 # How often the labels are parted, and which share judges; the shares of the others that learn.
 SPLITS, JUDGES = 6, 0.2
 _SHARES = (0.3, 0.45, 0.6, 0.8, 1.0)
-# Between which powers of the number of labels the best is looked for.
-_POWERS = np.linspace(0.05, 2.0, 40)
-
-
-@dataclasses.dataclass(frozen=True)
-class Curve:
-    """Accuracy by the number of labels: `top - drop * labels ** -power`.
-
-    Attributes:
-        top: Where it would end.
-        drop: How far below it begins.
-        power: How fast it rises.
-    """
-
-    top: float
-    drop: float
-    power: float
-
-    def at(self, labels: float) -> float:
-        """The accuracy with so many labels.
-
-        Args:
-            labels: How many.
-        """
-        return float(self.top - self.drop * labels**-self.power)
+# Of curves: below 0 while each doubling brings more than the one before, 0 while all bring alike;
+# with 1 what is missing falls as the inverse of the labels, and hardly anything falls faster.
+POWERS = np.linspace(-0.3, 1.5, 37)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,71 +32,50 @@ class Gain:
     error: float
 
 
-def fitted(sizes: Sequence[float], accuracies: Sequence[float], bounded: bool = True) -> Curve:
-    """The curve that is nearest to accuracies, by least squares.
-
-    Args:
-        sizes: Numbers of labels, at least three.
-        accuracies: The accuracy with each.
-        bounded: Whether it must rise, to 1 at most.
-
-    Example:
-
-    >>> found = fitted([20, 40, 80, 160], [Curve(0.9, 2.0, 0.5).at(n) for n in (20, 40, 80, 160)])
-    >>> round(found.top, 3), round(found.drop, 3), round(found.power, 3)
-    (0.9, 2.0, 0.5)
-    """
-    x, y = np.asarray(sizes, "float64"), np.asarray(accuracies, "float64")
-
-    def miss(power: float) -> float:
-        curve = _with_power(x, y, power, bounded)
-        return float(((curve.top - curve.drop * x**-power - y) ** 2).sum())
-
-    near = float(_POWERS[np.argmin([miss(power) for power in _POWERS])])
-    step = float(_POWERS[1] - _POWERS[0])
-    bounds = (max(near - step, 0.01), near + step)
-    best = minimize_scalar(miss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    return _with_power(x, y, float(best.x) if best.fun < miss(near) else near, bounded)
-
-
-def _with_power(x: np.ndarray, y: np.ndarray, power: float, bounded: bool) -> Curve:
-    """The best curve of one power: a line through `y` by `x ** -power`, perhaps within bounds."""
-    z = x**-power
-    spread = z - z.mean()
-    drop = -float(spread @ y / (spread @ spread))
-    top = float(y.mean() + drop * z.mean())
-    if bounded and drop < 0:
-        return Curve(float(y.mean()), 0.0, power)
-    if bounded and top > 1:
-        return Curve(1.0, float(z @ (1 - y) / (z @ z)), power)
-    return Curve(top, drop, power)
-
-
 def expected(sizes: Sequence[float], accuracies: np.ndarray, now: int, more: int) -> Gain:
     """How much more labels are expected to bring, with the error of that.
 
-    The splits share most of their labels, so that their spread tells too little: it is widened as
-    Nadeau and Bengio 2003, "Inference for the Generalization Error", have it. Each split is left
-    out once (the jackknife), and a curve is fitted to the means of the others. Those may fall, and
-    pass 1: of few labels whose accuracies happen not to rise all curves within the bounds are flat,
-    and their error would be none where nothing is known.
+    A few accuracies with noise suit many curves, which say different things of more labels. So the
+    rise is the mean of those of curves `level + slope * (1 - labels ** -power) / power` of all
+    `POWERS`, each by least squares and weighed by how likely the accuracies are by it (Hoeting et
+    al. 1999, "Bayesian Model Averaging: A Tutorial"); what they disagree about is part of the
+    error. The splits share most of their labels, so that their spread tells too little: it is
+    widened as Nadeau and Bengio 2003, "Inference for the Generalization Error", have it.
 
     Args:
-        sizes: Numbers of labels that learned.
+        sizes: Numbers of labels that learned, at least three.
         accuracies: Of each split with each of them `[splits, sizes]`.
         now: How many labels there are.
         more: How many would come.
+
+    Example:
+
+    >>> rising = np.log2([[16, 32, 64, 128]] * 6) / 20
+    >>> round(expected([16, 32, 64, 128], rising, now=128, more=128).value, 3)
+    0.05
     """
-    count = len(accuracies)
+    count, wider = len(accuracies), JUDGES / (1 - JUDGES)
+    means = accuracies.mean(axis=0)
+    bent = boxcox(np.asarray(sizes, "float64"), -POWERS[:, None])
+    spread = bent - bent.mean(axis=1, keepdims=True)
+    slopes = accuracies @ (spread / (spread**2).sum(axis=1, keepdims=True)).T
+    reach = boxcox(float(now + more), -POWERS) - boxcox(float(now), -POWERS)
+    rises = np.minimum(slopes.mean(axis=0) * reach, 1 - means.max())
+    variances = slopes.var(axis=0, ddof=1) * reach**2 * (1 / count + wider)
+    missed = means - means.mean() - slopes.mean(axis=0)[:, None] * spread
+    noise = _noise(accuracies) * (1 / count + wider)
+    likely = np.exp(-((missed**2).sum(axis=1) - (missed**2).sum(axis=1).min()) / (2 * noise))
+    share = likely / likely.sum()
+    value = float(share @ rises)
+    error = math.sqrt(share @ (variances + (rises - value) ** 2))
+    return Gain(max(value, 0.0), error)
 
-    def rise(rows: np.ndarray, bounded: bool) -> float:
-        curve = fitted(sizes, rows.mean(axis=0), bounded)
-        return curve.at(now + more) - curve.at(now)
 
-    without = np.array([rise(np.delete(accuracies, left, axis=0), False) for left in range(count)])
-    variance = (count - 1) / count * ((without - without.mean()) ** 2).sum()
-    wider = 1 + count * JUDGES / (1 - JUDGES)
-    return Gain(rise(accuracies, True), math.sqrt(variance * wider))
+def _noise(accuracies: np.ndarray) -> float:
+    """The variance of one accuracy beside the others of its split, whose judges may be hard."""
+    beside = accuracies - accuracies.mean(axis=1, keepdims=True)
+    tiny = 1e-9  # where all splits are alike the likeliest curve counts alone
+    return float(beside.var(axis=0, ddof=1).sum() / (accuracies.shape[1] - 1)) + tiny
 
 
 def measured(

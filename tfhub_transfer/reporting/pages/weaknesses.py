@@ -37,7 +37,8 @@ def _said(found: WeakSpots, weak: int) -> str:
         f"{shown(found['whole'], 3)}), those first that cost most: the share of all errors that "
         f"would be spared if they were answered as well as the others. {found['looked_at']:,} were "
         f"looked at; {told if weak else 'none is'} worse by more than chance (at 5 % for all "
-        "words together, and for all others together, by Holm). Of words the worst are shown. "
+        "together: words and others apart, each at half of it, by Holm). Of words the worst are "
+        "shown. "
         "Groups overlap: their shares don't add up."
     )
 

@@ -16,10 +16,11 @@ from tfhub_transfer.reporting import metrics, paired, plots
 from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers, Resampled
 from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.reporting.standings import Standing
-from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import temperatures
 from tfhub_transfer.tasks.reportable import Readable
 from tfhub_transfer.tasks.whole import measures as whole_measure
+from tfhub_transfer.tasks.whole import trust
+from tfhub_transfer.tasks.whole.layout import last_dense
 from tfhub_transfer.tasks.whole.task import Classification
 
 Shape = tuple[int | None, ...]
@@ -79,7 +80,7 @@ class OrdinalRegression(Classification):
     calibrated_by = "cumulative"
     # Heights and thresholds divided alike leave every text on its side of each.
     calibrated_by_class = False
-    promises = ()
+    ordered = True
     monitor = ("val_quadratic_kappa", "max")
     standing = Standing(
         "quadratic_kappa",
@@ -152,9 +153,8 @@ class OrdinalRegression(Classification):
     # In training -----------------------------------------------------------------------------
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
-        penalty = keras.regularizers.L2(head.l2) if head.l2 else None
-        dense = full_precision.Dense(1, use_bias=False, kernel_regularizer=penalty, name="height")
-        return OrderedThresholds(len(self.class_names or []), name="scores")(dense(features))
+        height = last_dense(1, "linear", head, "height", use_bias=False)(features)
+        return OrderedThresholds(len(self.class_names or []), name="scores")(height)
 
     def can_rescale(self, layers: Mapping[str, keras.layers.Layer]) -> bool:
         height, last = layers.get("height"), layers.get("scores")
@@ -183,14 +183,19 @@ class OrdinalRegression(Classification):
             "scores": scores,
             "rank": rank,
             "label": tf.gather(tf.constant(self.class_names), rank),
+            **trust.beside_classes(self.limits, self.class_names or [], scores, rank, self.ordered),
         }
 
     def decode(self, scores: np.ndarray) -> list[Readable]:
         names = self.class_names or []
         return [
-            {"label": names[rank], "rank": rank, "scores": dict(zip(names, map(float, row)))}
-            for rank, row in zip(ranks(scores).tolist(), scores)
+            {"label": names[rank], "rank": rank, "scores": dict(zip(names, map(float, row))), **own}
+            for rank, row, own in zip(ranks(scores).tolist(), scores, self._beside(scores))
         ]
+
+    def answered(self, scores: np.ndarray) -> np.ndarray:
+        """The median class of each."""
+        return ranks(scores)
 
     # In reports ------------------------------------------------------------------------------
 
@@ -236,6 +241,7 @@ class OrdinalRegression(Classification):
         if report.calibration:
             report.metrics["ece"] = report.calibration["ece"]
             report.pictures["reliability"] = plots.reliability(report.calibration)
+        self._describe_trust(report, labels, scores)
 
     def _add_before(self, report: Report, labels: np.ndarray, scores: np.ndarray) -> None:
         """Adds what the scores were worth before they were scaled, if they are."""
