@@ -1386,9 +1386,8 @@ OF_CHECKS = [
     ),
     mistake(
         "a model's answers are compared with labels that are classes",
-        lambda k: _checked(k, lists(["a", "b"], [0.5, 1.5]), model=k.model("classes")),
+        lambda k: _checked(k, lists(["a", "b"], [0.5, 1.5]), model=k.model("tags")),
         lambda k: _checked(k, lists(["a", "b"], [0.5, 1.5])),
-        lambda k: _checked(k, lists(["a", "b"], ["a", "b"]), model=k.model("classes")),
     ),
     mistake(
         "the model must answer data of this form, one class or sets of them",

@@ -25,7 +25,7 @@ from tfhub_transfer.models import encoding
 from tfhub_transfer.reporting import findings
 from tfhub_transfer.reporting.data_reports import DataReport
 from tfhub_transfer.reporting.findings import Finding, Found, Row
-from tfhub_transfer.tasks import Classification, MultiLabel
+from tfhub_transfer.tasks import Classification, MultiLabel, Regression
 
 WORDS = [f"word{n}" for n in range(50)]
 
@@ -285,12 +285,33 @@ def test_a_model_of_another_form_is_refused(encoder: Any) -> None:
     classes = Examples.from_lists(["a", "b"], ["x", "y"])
     numbers = Examples.from_lists(["a", "b"], [0.5, 1.5])
     sets = Examples.from_lists(["a", "b"], [["x"], ["y", "x"]])
-    with pytest.raises(tt.InputError, match="compared with labels that are classes.*data of regr"):
-        checking.check(numbers, encoder=encoder, model=Fake(Classification(["x", "y"]), [], None))  # type: ignore[arg-type]
-    with pytest.raises(tt.InputError, match="compared with labels.*the regression task"):
+    model: Any = Fake(Classification(["x", "y"]), [], None)  # type: ignore[arg-type]
+    # Without a task labels are the model's, so that naming one would mend nothing.
+    with pytest.raises(tt.InputError, match=r"Received: .*0\.5"):
+        checking.check(numbers, encoder=encoder, model=model)
+    with pytest.raises(tt.InputError, match="one class or sets of them.*data of regression"):
+        checking.check(numbers, Regression(), encoder, model)
+    with pytest.raises(
+        tt.InputError, match=r"leave `model` \(`--model`\) out.*the regression task"
+    ):
         checking.check(classes, encoder=encoder, model=encoder)
+    with pytest.raises(tt.InputError, match=r"Received: .*'x'"):
+        checking.check(sets, encoder=encoder, model=model)
     with pytest.raises(tt.InputError, match="one class or sets of them.*data of multi-label"):
-        checking.check(sets, encoder=encoder, model=Fake(Classification(["x", "y"]), [], None))  # type: ignore[arg-type]
+        checking.check(sets, MultiLabel(["x", "y"]), encoder, model)
+
+
+def test_labels_that_look_like_numbers_are_classes_of_the_model(encoder: Any) -> None:
+    texts = drawn(40)
+    splits = {
+        "train": Examples.from_lists(texts[:20], [n / 8 for n in range(20)]),
+        "test": Examples.from_lists(texts[20:], [n / 8 for n in range(20)]),
+    }
+    names = [str(n / 8).removesuffix(".0") for n in range(20)]
+    model: Any = Fake(Classification(names), [0.05] * 20, encoder.seen_texts)
+    model.layout = encoder.layout
+    report = checking.check(splits, encoder=encoder, model=model)
+    assert report.task == "classification" and {row.label for row in report.rows} == {*names}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """How near a text lies to those of the training: in memory, files, exports, reports, commands."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer import cli
-from tfhub_transfer.models import scope
+from tfhub_transfer.models import last_layer, scope
 from tfhub_transfer.serving import checking, elsewhere, side_files
 
 NAMES = ["bad", "fine", "good"]
@@ -196,6 +197,26 @@ def test_training_on_makes_it_void_and_others_never_have_it(
     assert tt.load_model(tmp_path / "model.keras").scope is None
 
 
+@pytest.mark.parametrize("kind", ["bert_still", "text_encoder"])
+def test_what_trains_a_shared_encoder_makes_it_void(
+    kind: str, make_encoder: Callable[[str], Path]
+) -> None:
+    """The last layer stays as it was, vectors don't; a file that knows only that layer says yes."""
+    model, train, validation = made(make_encoder(kind))
+    told = (tt.learn_scope(model, train, validation), tt.conformalize(model, validation))
+    assert told and {scope.SCORE, "label_set"} <= {*model.predict_text(TEXTS[:1])[0]}
+    older = dataclasses.replace(model.scope, mark=last_layer.mark(model))
+    numbers = tt.data.Examples.from_lists(TEXTS, [float(len(text)) for text in TEXTS])
+    task = tt.tasks.Regression().adapt(numbers.labels)
+    other = tt.build_model(model.encoder, task, sequence_length=16)
+    other.encoder.freeze_to(0)
+    other.fit(other.preprocess(numbers, 8), epochs=1, verbose=0)
+    assert [*model.predict_text(TEXTS[:1])[0]] == ["label", "scores"]
+    assert model.scope is None and model.task.limits is None
+    model.scope = older
+    assert scope.SCORE in model.predict_text(TEXTS[:1])[0]
+
+
 def test_asked_again_it_is_of_the_vectors_that_there_are(
     make_encoder: Callable[[str], Path],
 ) -> None:
@@ -247,7 +268,7 @@ def test_a_report_looks_at_few_of_its_texts_at_once(
     make_encoder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their cosines with all that is kept are many numbers."""
-    model, train, validation = made(make_encoder("text_encoder"))
+    model, train, validation = made(make_encoder("bert_still"))
     tt.learn_scope(model, train, validation)
     whole = tt.evaluate(model, validation, baselines=False).trust
     distance, seen = scope.Scope.distance, []

@@ -213,6 +213,32 @@ def test_whole_jobs_find_it_by_its_name(source: Path, text_encoder: Path, tmp_pa
         )
 
 
+def test_slices_that_no_row_tells_are_refused_before_any_training(
+    text_encoder: Path, tmp_path: Path
+) -> None:
+    class Silent(Counting):
+        name = "silent"
+
+        def contributions(self, labels: Any, scores: Any) -> dict[str, np.ndarray]:
+            return {"other": np.zeros(len(labels))}
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was trained")
+
+    rows = [{"text": f"film {i}", "label": i % 5, "source": "ab"[i % 2]} for i in range(40)]
+    (tmp_path / "counts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    asked = {"encoder": str(text_encoder), "quick": True, "slice": "source"}
+    tt.tasks.register(Silent)
+    try:
+        job = TrainJob("silent", str(tmp_path / "counts.jsonl"), tmp_path / "out", **asked)  # type: ignore[arg-type]
+        with pytest.raises(tt.InputError, match="the silent task has no number that each exam"):
+            training.train(job, fit=never)  # type: ignore[arg-type]
+        with pytest.raises(AssertionError, match="it was trained"):
+            training.train(dataclasses.replace(job, slice=None), fit=never)  # type: ignore[arg-type]
+    finally:
+        tt.tasks.TASKS.pop("silent")
+
+
 def test_what_is_no_task_or_has_a_name_of_ours_is_refused() -> None:
     with pytest.raises(tt.InputError, match=r"none of classification, .*called 'regression'"):
         tt.tasks.register(type("Own", (Counting,), {"name": "regression"}))

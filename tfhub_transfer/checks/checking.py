@@ -84,12 +84,11 @@ def check(
             f"Received: {type(task).__name__}, {str(task)[:80]!r}"
         )
     if model is not None:
-        require_model(model)
-    data = gathered.gather(examples, task)
-    _require_suited(data, model)
-    if model is not None and task is None:
-        # Numbers may stand for the classes that it has names for.
-        data = gathered.gather(examples, model.task)
+        _require_classes(model)
+    # Labels are read as the model's, as those that look like numbers may be names of its classes.
+    data = gathered.gather(examples, task if task or model is None else model.task)
+    if model is not None:
+        _require_suited(data, model)
     left: dict[str, str] = {}
     with progress.stage("Looking at texts", final=False):
         found = [of_texts.blank(data)]
@@ -116,22 +115,26 @@ def check(
     return DataReport(source, named, data.rows, found, left, notes)
 
 
-def _require_suited(data: Gathered, model: TransferModel | None) -> None:
-    """Refuses a model that answers other data."""
-    if model is None:
-        return
+def _require_classes(model: TransferModel) -> None:
+    """Refuses a model whose answers are compared with no labels."""
+    require_model(model)
     task = model.task
-    pairs, named = len(data.rows[0].texts) > 1, "none" if data.task is None else data.task.name
-    if data.kind not in (CLASSES, SETS) or task.several or not task.one_row or not task.class_names:
+    if task.several or not task.one_row or not task.class_names:
         raise InputError(
-            "a model's answers are compared with labels that are classes; leave `model` (`--model`)"
-            " out, or name the column of labels with `--label`. Received: the "
-            f"{task.name} task, and data of {named}"
+            "a model's answers are compared with labels that are classes, and its answers must be "
+            f"some; leave `model` (`--model`) out. Received: the {task.name} task"
         )
-    if (task.calibrated_by == "sigmoid") != (data.kind == SETS) or task.pair != pairs:
+
+
+def _require_suited(data: Gathered, model: TransferModel) -> None:
+    """Refuses data that a model doesn't answer."""
+    task, pairs = model.task, len(data.rows[0].texts) > 1
+    kind = SETS if task.calibrated_by == "sigmoid" else CLASSES
+    if data.kind != kind or task.pair != pairs:
+        named = "none" if data.task is None else data.task.name
         raise InputError(
             "the model must answer data of this form, one class or sets of them, single texts or "
-            "pairs; name their columns or the `task` (`--task`), or leave `model` (`--model`) out. "
+            "pairs; name their columns, or leave `model` (`--model`) out. "
             f"Received: the {task.name} task, and data of {named}{' in pairs' if pairs else ''}"
         )
 

@@ -63,7 +63,7 @@ def conformalize(
     scores = np.asarray(model.predict_scores(validation))
     truth = task.encode(validation.labels)
     found = task.limits_of(scores, truth, coverage=coverage, abstain=abstain)
-    task.limits = dataclasses.replace(found, mark=last_layer.mark(model))
+    task.limits = dataclasses.replace(found, mark=last_layer.stamp(model))
     return {**dataclasses.asdict(task.limits), **task.trusted(scores)}
 
 

@@ -68,7 +68,7 @@ def learn_scope(model: TransferModel, train: Examples, validation: Examples, see
             "the model gives vectors that are no numbers: its training fell apart; train it anew, "
             f"with a lower `learning_rate`. Received: {model.encoder.handle}"
         )
-    model.scope = dataclasses.replace(scope.learned(known, others), mark=last_layer.mark(model))
+    model.scope = dataclasses.replace(scope.learned(known, others), mark=last_layer.stamp(model))
     return {"rows": len(others), "kept": len(known), "numbers": known.shape[1]}
 
 

@@ -1,15 +1,24 @@
-"""The layer that makes a model's scores, by whose weights it is known whether it was trained on."""
+"""The layer that makes a model's scores, by whose weights it is known whether it was trained on.
+
+Models may share an encoder, and one of them have it trained where the others' last layers stay: so
+of what answers hang on the encoder's weights count, too.
+"""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 
 from tfhub_transfer.models.scope import Scope
 from tfhub_transfer.tasks.conformal import Limits
 
 NAME = "scores"
+# Of an encoder count the weights that are no larger, which all its layers have and whatever trains
+# a layer changes; of one that has none, rows so many apart: to look at all takes seconds.
+_SMALL, _ROWS = 4096, 1024
 
 
 class Scoring(Protocol):
@@ -44,6 +53,16 @@ def mark(model: Scoring) -> str:
     return hashlib.sha256(b"".join(each.tobytes() for each in weights)).hexdigest()[:16]
 
 
+def stamp(model: Scoring) -> str:
+    """What tells the weights that a model's answers hang on from others: those of the encoder, too.
+
+    Args:
+        model: The model.
+    """
+    digests = sorted(hashlib.sha256(each.tobytes()).digest() for each in _some(model.encoder))
+    return f"{mark(model)}-{hashlib.sha256(b''.join(digests)).hexdigest()[:16]}"
+
+
 def forget_void(model: Scoring) -> None:
     """Takes away what `conformalize` and `learn_scope` found where the model was trained on since.
 
@@ -52,7 +71,7 @@ def forget_void(model: Scoring) -> None:
     """
     for part in model.parts.values():
         part.task.limits = known_limits(part)
-        if part.scope is not None and part.scope.mark != mark(part):
+        if part.scope is not None and not _is_of(part, part.scope.mark):
             part.scope = None
 
 
@@ -63,4 +82,20 @@ def known_limits(model: Scoring) -> Limits | None:
         model: The model.
     """
     limits: Limits | None = model.task.limits
-    return limits if limits is not None and limits.mark == mark(model) else None
+    return limits if limits is not None and _is_of(model, limits.mark) else None
+
+
+def _is_of(model: Scoring, known: str) -> bool:
+    """Whether a model has the weights of a stamp; older files have the last layer's mark alone."""
+    found = stamp(model)
+    return known in (found, found.partition("-")[0])
+
+
+def _some(encoder: keras.layers.Layer) -> Iterator[np.ndarray]:
+    """Of an encoder's weights those by which it is known from itself after more training."""
+    small = [each for each in encoder.weights if math.prod(each.shape) <= _SMALL]
+    yield from (keras.ops.convert_to_numpy(each) for each in small)
+    if not small:
+        for each in encoder.weights:
+            rows = np.unique(np.linspace(0, each.shape[0] - 1, _ROWS).astype(int))
+            yield keras.ops.convert_to_numpy(keras.ops.take(each, rows, axis=0))

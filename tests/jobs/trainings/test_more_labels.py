@@ -15,6 +15,8 @@ from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.jobs.three_splits import Splits
 from tfhub_transfer.jobs.trainings import more_labels
 from tfhub_transfer.recipes.active_learning import learning_curves
+from tfhub_transfer.reporting import weak_spots
+from tfhub_transfer.tasks import MultiLabel
 from tfhub_transfer.tasks.nearness import unit
 
 ROWS = 60
@@ -38,11 +40,25 @@ def test_the_gain_is_that_of_the_curve_through_the_means() -> None:
     sizes, accuracies = measured
     assert (found["labels"], found["now"], found["more"]) == (sizes, 180, 180)
     assert found["accuracy"] == pytest.approx(accuracies.mean(axis=0).tolist())
-    curve = learning_curves.fitted(sizes, found["accuracy"])
-    # top - drop * labels ** -power, with twice the labels and with these.
-    rise = curve.drop * (180**-curve.power - 360**-curve.power)
-    assert found["gain"] == pytest.approx(rise)
-    assert found["error"] > 0
+    expected = learning_curves.expected(sizes, accuracies, now=180, more=180)
+    assert (found["gain"], found["error"]) == (expected.value, expected.error)
+    assert 0 < found["gain"] < 1 - found["accuracy"][-1] and found["error"] > 0
+
+
+def test_sets_of_classes_are_right_in_whatever_order_the_task_has_them() -> None:
+    task = MultiLabel(["zebra", "ant", "10", "9"])
+    sets = Examples.from_lists(["a", "b", "c"], [["zebra", "ant"], ["9", "10"], []])
+    assert more_labels._names(task, sets) == [("ant", "zebra"), ("10", "9"), ()]
+    _, own = blobs(80)
+    names = [["zebra", "ant"], ["9"], ["10", "9"], []]
+    given = Examples.from_lists(["t"] * 80, [names[int(each[-1])] for each in own])
+    labels = more_labels._names(task, given)
+    found = more_labels.curve_of(np.eye(4)[[int(e[-1]) for e in own]], labels, 70, seed=0)
+    assert found is not None and found["sets"] and found["accuracy"][-1] == 1
+    [said] = weak_spots.of_more_labels(found)
+    assert "points of texts with all labels right, as heads" in said
+    [said] = weak_spots.of_more_labels({**found, "sets": False})
+    assert "points of accuracy, as heads" in said
 
 
 def test_of_many_rows_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
