@@ -243,6 +243,7 @@ INNER_FLOORS = {
             *("class_labels", "conformal", "divergences", "nearness", "rouge", "scales"),
             *("segmentation", "temperatures", "trial"),
         ],
+        ["sharpness"],
         ["reportable"],
         ["base"],
         ["objective"],
@@ -263,6 +264,7 @@ INNER_FLOORS = {
     ],
     "tasks/questions": [
         ["answers", "spans"],
+        ["certainty"],
         ["measures"],
         ["task"],
         ["layout"],
