@@ -100,6 +100,15 @@ def test_limits_come_back_from_json() -> None:
     assert Limits.from_config(None) is None
 
 
+@pytest.mark.parametrize("labels", [0, 3])
+def test_of_too_few_labels_together_sets_hold_every_class(labels: int) -> None:
+    """However many texts there are: those without a label say nothing of how often it is held."""
+    truth = np.zeros((200, 2), bool)
+    truth[:labels, 0] = True
+    scores = np.random.default_rng(1).random((200, 2))
+    np.testing.assert_array_equal(conformal.label_cutoffs(scores, truth, 0.9), [0.0, 0.0])
+
+
 def test_small_classes_have_one_cutoff_of_their_rows() -> None:
     """Of sets and of labels alike; a class alone that is too small has that of all."""
     random = np.random.default_rng(5)

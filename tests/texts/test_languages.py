@@ -31,3 +31,14 @@ def test_of_two_halves_the_beginning_is_read() -> None:
     """A book takes no longer than its first page."""
     both = " ".join([TEXTS["en"]] * 10) + " " + " ".join([TEXTS["de"]] * 1000)
     assert languages.of_text(both) == "en"
+
+
+def test_what_is_not_read_is_not_counted_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letters of a long text were counted to its end: a quarter of a second for each million."""
+    seen: list[int] = []
+    counted = languages.scripts.of_text
+    monkeypatch.setattr(
+        languages.scripts, "of_text", lambda text: seen.append(len(text)) or counted(text)
+    )
+    assert languages.of_text(TEXTS["de"] * 100) == "de"
+    assert seen == [500]

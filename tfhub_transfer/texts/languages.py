@@ -34,7 +34,8 @@ def of_text(text: str) -> str | None:
     >>> of_text("Der Zug nach Berlin hat heute Verspätung."), of_text("ok")
     ('de', None)
     """
-    if scripts.of_text(text) is None:
+    read = text[:_READ]
+    if scripts.of_text(read) is None:
         return None
-    found, sure = _identifier().classify(text[:_READ])
+    found, sure = _identifier().classify(read)
     return None if sure < SURE or found in _NONE else str(found)
