@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfhub_transfer.texts import languages
+from tfhub_transfer.texts import languages, scripts
 
 TEXTS = {
     "en": "The train to the coast was late again, so we had our tea at the station.",
@@ -36,9 +36,12 @@ def test_of_two_halves_the_beginning_is_read() -> None:
 def test_what_is_not_read_is_not_counted_either(monkeypatch: pytest.MonkeyPatch) -> None:
     """Letters of a long text were counted to its end: a quarter of a second for each million."""
     seen: list[int] = []
-    counted = languages.scripts.of_text
-    monkeypatch.setattr(
-        languages.scripts, "of_text", lambda text: seen.append(len(text)) or counted(text)
-    )
+    counted = scripts.of_text
+
+    def noted(text: str) -> str | None:
+        seen.append(len(text))
+        return counted(text)
+
+    monkeypatch.setattr(scripts, "of_text", noted)
     assert languages.of_text(TEXTS["de"] * 100) == "de"
     assert seen == [500]
