@@ -30,7 +30,8 @@ class Job:
     rows: int
     task: str = "Classification"
     validation_rows: int = 300
-    columns: tuple[str, str] = ("text", "label")
+    columns: tuple[str | None, str | None] = ("text", "label")
+    test_rows: int | None = None
 
 
 JOBS = {
@@ -39,6 +40,15 @@ JOBS = {
     "banking77": Job("banking77", "accuracy", 2000, validation_rows=800),
     "go_emotions": Job("go_emotions", "micro_f1", 4000, "MultiLabel", 1000),
     "wnut17": Job("wnut17", "f1", 1000, "TokenClassification", columns=("tokens", "tags")),
+    "kitchen_stars": Job(
+        *("amazon_mds/kitchen", "quadratic_kappa", 1440, "OrdinalRegression", 160),
+        columns=("text", "score"),
+    ),
+    "squad": Job(
+        *("squad_v1_dev", "f1", 1000, "QuestionAnswering", 300),
+        columns=(None, None),
+        test_rows=600,
+    ),
 }
 SPLITS = ("train", "validation", "test")
 # Numbers before and after, and what is better: less, or more.
@@ -46,9 +56,9 @@ NUMBERS = ("ece", "nll", "score", "macro_f1")
 
 
 def read(job: Job, folder: str, seed: int) -> dict[str, tt.data.Examples]:
-    """Rows of each split that a seed draws; of test all."""
+    """Rows of each split that a seed draws; of test all, but of questions."""
     draw, found = np.random.default_rng(seed), {}
-    for split, count in zip(SPLITS, (job.rows, job.validation_rows, None)):
+    for split, count in zip(SPLITS, (job.rows, job.validation_rows, job.test_rows)):
         path = next((Path(folder) / job.folder).glob(f"{split}.jsonl*"))
         every = tt.data.read(str(path), text=job.columns[0], label=job.columns[1])
         order = draw.permutation(len(every))[:count]
@@ -60,17 +70,22 @@ def measured(model: tt.TransferModel, test: tt.data.Examples, metric: str) -> di
     """The numbers of a model on the test split."""
     if model.task.name == "token-classification":
         return of_tags(model, test, metric)
+    if model.task.name == "question-answering":
+        return of_questions(model, test, metric)
     scores = np.asarray(model.predict_scores(test), "float64")
     truth = model.task.encode(test.labels)
     found = model.task.measure(truth, scores.astype("float32"))
     if truth.ndim == 1:
-        right = scores.argmax(axis=1) == truth
+        given = scores.argmax(axis=1)
+        if model.task.name == "ordinal-regression":
+            given = np.array([row["rank"] for row in model.task.decode(scores)])
         nll = -np.log(np.maximum(scores[np.arange(len(truth)), truth], 1e-30)).mean()
-        ece = calibration_error(right, scores.max(axis=1))
+        ece = calibration_error(given == truth, scores[np.arange(len(truth)), given])
     else:
         chances = np.clip(np.where(truth > 0, scores, 1 - scores), 1e-7, 1)
         nll, ece = -np.log(chances).mean(), calibration_error(truth.ravel() > 0, scores.ravel())
-    return {"ece": ece, "nll": float(nll), "score": found[metric], "macro_f1": found["macro_f1"]}
+    macro = found.get("macro_f1", 0.0)
+    return {"ece": ece, "nll": float(nll), "score": found[metric], "macro_f1": macro}
 
 
 def of_tags(model: tt.TransferModel, test: tt.data.Examples, metric: str) -> dict[str, float]:
@@ -81,6 +96,16 @@ def of_tags(model: tt.TransferModel, test: tt.data.Examples, metric: str) -> dic
     report = tt.evaluate(model, test, baselines=False)
     found = report.metrics
     return {"ece": found["ece"], "nll": float(nll), "score": found[metric], "macro_f1": 0.0}
+
+
+def of_questions(model: tt.TransferModel, test: tt.data.Examples, metric: str) -> dict[str, float]:
+    """The same of answers: how sure they are of matching a right one exactly."""
+    report = tt.evaluate(model, test, baselines=False)
+    right = np.array([row["exact_match"] for row in report.predictions]) == 1
+    scores = np.array([row["score"] for row in report.predictions], "float64")
+    chances = np.where(right, np.maximum(scores, 1e-30), np.maximum(1 - scores, 1e-7))
+    nll, ece = -np.log(chances).mean(), calibration_error(right, scores)
+    return {"ece": ece, "nll": float(nll), "score": report.metrics[metric], "macro_f1": 0.0}
 
 
 def calibration_error(right: np.ndarray, confidence: np.ndarray) -> float:

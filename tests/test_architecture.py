@@ -246,6 +246,7 @@ INNER_FLOORS = {
             *("class_labels", "conformal", "divergences", "nearness", "rouge", "scales"),
             *("segmentation", "temperatures", "trial"),
         ],
+        ["sharpness"],
         ["reportable"],
         ["base"],
         ["objective"],
@@ -266,6 +267,7 @@ INNER_FLOORS = {
     ],
     "tasks/questions": [
         ["answers", "spans"],
+        ["certainty"],
         ["measures"],
         ["task"],
         ["layout"],

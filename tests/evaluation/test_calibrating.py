@@ -31,6 +31,19 @@ def drawn(sharpness: float, bias: Any = 0.0, rows: int = ROWS) -> tuple[np.ndarr
     return softmax(true * sharpness, axis=1).astype("float32"), np.eye(CLASSES)[classes]
 
 
+def ordered(sharpness: float, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
+    """The same of ordered classes: heights among thresholds."""
+    generator = np.random.default_rng(7)
+    true = generator.normal(0.0, 2.0, (rows, 1)) - np.array([-1.5, 1.0])
+
+    def shares(margins: np.ndarray) -> np.ndarray:
+        ends = np.ones((rows, 1)), np.zeros((rows, 1))
+        return -np.diff(np.hstack([ends[0], expit(margins), ends[1]]), axis=1)
+
+    classes = [generator.choice(CLASSES, p=row) for row in shares(true)]
+    return shares(true * sharpness).astype("float32"), np.eye(CLASSES)[classes]
+
+
 def chances(sharpness: float, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
     """The same of a sigmoid for each class."""
     generator = np.random.default_rng(6)
@@ -74,10 +87,10 @@ def test_biases_are_where_the_loss_is_flat(link: Any) -> None:
         np.testing.assert_allclose(terms, found.bias, atol=0.01)
 
 
-@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("link", ["softmax", "sigmoid", "cumulative"])
 def test_what_is_applied_is_undone(link: Any) -> None:
-    scores, _ = (drawn if link == "softmax" else chances)(1.0)
-    scaling_ = Scaling(1.7, (0.3, -0.2, 0.0))
+    scores, _ = {"softmax": drawn, "sigmoid": chances, "cumulative": ordered}[link](1.0)
+    scaling_ = Scaling(1.7, (0.3, -0.2, 0.0) if link != "cumulative" else ())
     there = scaling_.applied(scores, link)
     assert np.abs(there - scores).max() > 0.1
     np.testing.assert_allclose(scaling_.undone(there, link), scores, atol=1e-6)
@@ -343,6 +356,95 @@ def test_tags_are_scaled_by_one_temperature(
     assert np.dot(bins["count"], bins["confidence"]) == pytest.approx(sum(given), rel=1e-4)
 
 
+def test_the_temperature_of_ordered_classes_is_the_likeliest() -> None:
+    scores, truth = ordered(2.5)
+    margins = temperatures.logits(scores, "cumulative")
+    above = scores.astype("float64")[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+    known = above < 0.999  # nearer to 1 float32 tells the other classes alone
+    np.testing.assert_allclose(margins[known], logit(above[known]), rtol=1e-3, atol=1e-3)
+    found = temperatures.fitted(scores, truth, "cumulative", biased=False)
+    tried = np.exp(np.linspace(-2, 2, 8001))
+
+    def loss(temperature: float) -> float:
+        chance = expit(margins / temperature)
+        shares = np.hstack([1 - chance[:, :1], chance[:, :1] - chance[:, 1:], chance[:, 1:]])
+        losses = -np.log(np.maximum((shares * truth).sum(axis=1), 1e-300))
+        return float(losses.mean() + np.log(temperature) ** 2 / (2 * len(scores)))
+
+    assert found.temperature == pytest.approx(min(tried, key=loss), rel=1e-3)
+    assert 2.0 < found.temperature < 3.0 and not found.bias
+    # Any sureness is a number, and no slope is lost in it.
+    sure = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]] * 10, "float32")
+    with np.errstate(all="raise", under="ignore"):
+        made = temperatures.chosen(sure, np.eye(3)[[0, 2, 0] * 10], "cumulative", biases=False)
+    assert made.scaling is not None and made.scaling.temperature > 2.0
+
+
+def sure_of_order(make_encoder: Callable[[str], Path]) -> tuple[Any, Any]:
+    """A model of grades that is far too sure, and texts with grades near to its own."""
+    keras.utils.set_random_seed(1)
+    names = ["poor", "fair", "good", "great"]
+    task = tt.tasks.OrdinalRegression(names)
+    model = tt.build_model(str(make_encoder("bert_still")), task, sequence_length=16)
+    generator = np.random.default_rng(0)
+    height, last = model.get_layer("height"), model.get_layer("scores")
+    texts = [f"{text} {word}" for text in TEXTS for word in "one two three four five six".split()]
+    height.set_weights([generator.normal(0, 16.0, each.shape) for each in height.get_weights()])
+    made = keras.Model(model.inputs, height.output)
+    [(ids, *_)] = model.preprocess(tt.data.Examples.from_lists(texts, names * 6), 64).take(1)
+    heights = made.predict(ids, verbose=0)[:, 0]
+    low, *_, high = np.quantile(heights, [0.25, 0.5, 0.75])
+    gap = (high - low) / 2
+    last.set_weights([np.array([low, gap, gap], "float32")])
+    found = [names.index(row["label"]) for row in model.predict_text(texts)]
+    off = generator.choice([-1, 0, 1], len(texts), p=[0.25, 0.5, 0.25])
+    labels = [names[place] for place in np.clip(np.array(found) + off, 0, 3)]
+    return model, tt.data.Examples.from_lists(texts, labels)
+
+
+def test_ordered_classes_are_scaled_by_one_temperature(
+    make_encoder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model, examples = sure_of_order(make_encoder)
+    texts = list(examples.texts[0])
+    before, answers = model.predict_scores(examples), model.predict_text(texts)
+    start = [model.get_layer(name).get_weights()[0] for name in ("height", "scores")]
+    plain = tt.evaluate(model, examples, baselines=False)
+    told = tt.calibrate(model, examples)
+    assert told["kept"] == "temperature" and told["bias"] == [] and told["temperature"] > 1.5
+    # By hand: heights and thresholds, divided.
+    rises = np.append(start[1][:1], np.logaddexp(0, start[1][1:]))
+    above = temperatures.logits(before, "cumulative")
+    gaps = -np.diff(above, axis=1)
+    np.testing.assert_allclose(gaps, np.broadcast_to(rises[1:], gaps.shape), rtol=1e-3)
+    chance = expit(above / told["temperature"])
+    ends = np.ones((len(texts), 1))
+    wanted = -np.diff(np.hstack([ends, chance, 0 * ends]), axis=1)
+    np.testing.assert_allclose(model.predict_scores(examples), wanted, atol=2e-5)
+    again = model.predict_text(texts)
+    assert [row["label"] for row in again] == [row["label"] for row in answers]
+    model.save(tmp_path / "model.keras")
+    loaded = tt.load_model(tmp_path / "model.keras")
+    assert scaling.current(loaded) == model.task.calibration
+    served = tt.load_saved_model(tt.export_saved_model(loaded, tmp_path / "out")).predict(texts)
+    np.testing.assert_allclose(served["scores"], wanted, atol=2e-5)
+    assert [name.decode() for name in served["label"]] == [row["label"] for row in answers]
+    report = tt.evaluate(model, examples, baselines=False)
+    assert report.calibration["before"]["ece"] == pytest.approx(plain.metrics["ece"], abs=1e-4)
+    assert report.metrics["ece"] < plain.metrics["ece"] and "reliability" in report.pictures
+    places = model.task.encode(examples.labels)
+    now, then = (-np.log(x[np.arange(len(texts)), places]).mean() for x in (wanted, before))
+    assert any(f"is {now:.3f}, and would be {then:.3f} without" in note for note in report.notes)
+    assert {**report.metrics, "ece": 0} == {**plain.metrics, "ece": 0}
+    # Twice is as once, and it can be taken back.
+    assert tt.calibrate(model, examples)["temperature"] == pytest.approx(
+        told["temperature"], rel=1e-3
+    )
+    scaling.take_back(model)
+    for name, weights in zip(("height", "scores"), start):
+        np.testing.assert_allclose(model.get_layer(name).get_weights()[0], weights, rtol=1e-3)
+
+
 def test_words_of_a_sentence_are_in_one_fold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a sentence would tell how sure to be of its other words."""
     generator = np.random.default_rng(0)
@@ -394,11 +496,18 @@ class Own(tt.tasks.Classification):
         return keras.layers.Dense(3, "softmax", name="mine")(features)
 
 
-@pytest.mark.parametrize("kind", [Own, tt.tasks.OrdinalRegression])
+class OwnOrder(tt.tasks.OrdinalRegression):
+    """The same of ordered classes."""
+
+    def outputs(self, features: Any, head: Any) -> Any:
+        return keras.layers.Dense(3, "softmax", name="scores")(features)
+
+
+@pytest.mark.parametrize("kind", [Own, OwnOrder])
 def test_layers_of_ones_own_are_left_alone(
     kind: Any, make_encoder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """Of which nobody knows what they do; ordered classes have thresholds in the place of them."""
+    """Of which nobody knows what they do."""
     encoder = str(make_encoder("bert_still"))
     model = tt.build_model(encoder, kind(["bad", "fine", "good"]), sequence_length=16)
     examples = tt.data.Examples.from_lists(TEXTS * 6, ["bad", "fine", "good"] * 8)

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer import cli
+from tfhub_transfer.evaluation import scoping
 from tfhub_transfer.models import last_layer, scope
 from tfhub_transfer.serving import checking, elsewhere, side_files
 
@@ -281,6 +282,21 @@ def test_a_report_looks_at_few_of_its_texts_at_once(
     monkeypatch.setattr(scope, "_ROWS", 7)
     assert tt.evaluate(model, validation, baselines=False).trust == whole
     assert seen == [7, 7, 6]
+
+
+@pytest.mark.parametrize(("rows", "asked"), [(20, 40), (40, 41), (400, 1000)])
+def test_by_chance_as_many_are_far_as_in_draws(rows: int, asked: int) -> None:
+    generator = np.random.default_rng(0)
+    shares = (rows - np.arange(rows) - 0.5) / rows
+    drawn = [
+        np.interp(generator.random(asked), np.sort(generator.random(rows)), shares)
+        for _ in range(4000)
+    ]
+    far = (np.array(drawn) < scoping.FAR).mean(axis=1)
+    least, most = scoping.by_chance(rows, asked)
+    assert most == pytest.approx(np.quantile(far, 0.975), abs=0.015 + 1 / asked)
+    assert least == pytest.approx(np.quantile(far, 0.025), abs=0.015)
+    assert ((far >= least) & (far <= most)).mean() > 0.93
 
 
 class Again(tt.tasks.Classification):

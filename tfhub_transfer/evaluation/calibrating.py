@@ -7,7 +7,6 @@ from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models import scaling
 from tfhub_transfer.models.transfer import TransferModel, require_model
-from tfhub_transfer.tasks import temperatures
 from tfhub_transfer.tasks.temperatures import Told
 
 
@@ -21,14 +20,18 @@ def calibrate(
 
     Fits one temperature to the validation split (Guo et al. 2017), and one number for each class
     beside it (Alexandari et al. 2020), judges both and none by five-fold cross-validation on that
-    split, and keeps the best. It is kept in the weights of the layer `scores`, so in whatever is
-    saved or exported. A temperature changes no answer; biases are kept only if no fewer answers
-    are right; tags of words have none, and their folds are of sentences. Of several labels a text
-    it then chooses thresholds by the same folds: one for all classes, or one for each, if the micro
-    F1 of rows left out is higher than without.
+    split, and keeps the best. It is kept in the weights of the last layers, so in whatever is saved
+    or exported. A temperature changes no answer; biases are kept only if no fewer answers are
+    right.
+
+    Tags of words and ordered classes have a temperature alone; folds of tags are of sentences.
+    That of answers to questions is the likeliest given which of them match a right one exactly,
+    and folds are of contexts; what an answer's margin is compared with is divided along. Of several
+    labels a text it then chooses thresholds by the same folds: one for all classes, or one for
+    each, if the micro F1 of rows left out is higher than without.
 
     Args:
-        model: A trained model; of several tasks each whose answers are classes.
+        model: A trained model; of several tasks each whose scores are chances.
         validation: Examples that it wasn't trained on; `{name: examples}` of several tasks.
         seed: Seed of the folds.
         biases: Whether classes may have numbers of their own; not, where `class_weight` was meant
@@ -38,7 +41,8 @@ def calibrate(
         `kept` (`"none"`, `"temperature"` or `"temperature and bias"`), `temperature`, `bias`,
         `losses` (the negative log-likelihood of each way on rows left out, in nats), `examples`,
         and of several labels a text `thresholds` (`kept`, `thresholds` by class, `micro_f1`);
-        empty for a task without classes, or with last layers of its own, as ordered classes have.
+        `why`, where answers to questions are all right or all wrong; empty for a task whose scores
+        are no chances, or with last layers of its own.
         Of several tasks all that by name.
 
     Raises:
@@ -67,10 +71,11 @@ def as_another(model: TransferModel, judged: TransferModel) -> None:
     """
     for name, part in model.parts.items():
         found = scaling.current(judged.parts[name])
-        part.task.take_choices(judged.parts[name].task)
         part.task.calibration = None  # its task may be a copy
         if found is not None:
             scaling.put(part, found)
+        # Behind that: what was chosen is of scores that are scaled already.
+        part.task.take_choices(judged.parts[name].task)
 
 
 def _one(model: TransferModel, examples: Any, seed: int, biases: bool) -> Told:
@@ -81,17 +86,8 @@ def _one(model: TransferModel, examples: Any, seed: int, biases: bool) -> Told:
     scaling.take_back(model)
     task.check(examples)
     given = model.predict_scores(examples)
-    scores, truth, owners = task.confident_rows(given, examples.labels, seed)
-    biases = biases and task.calibrated_by_class
-    found = temperatures.chosen(scores, truth, task.calibrated_by, seed, biases, owners)
+    found = task.fit_scaling(model.layout, given, examples, seed, biases)
     if found.scaling is not None:
         scaling.put(model, found.scaling)
-        scores = found.scaling.applied(scores, task.calibrated_by)
-    return {
-        "kept": found.kept,
-        "temperature": found.scaling.temperature if found.scaling else 1.0,
-        "bias": list(found.scaling.bias) if found.scaling else [],
-        "losses": found.losses,
-        "examples": found.rows,
-        **task.calibrate_answers(scores, truth, seed),
-    }
+    chosen = task.calibrate_answers(given, examples.labels, found.scaling, seed)
+    return {**found.told(), **chosen}

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import scipy.stats
 
 from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.errors import InputError
@@ -104,11 +105,28 @@ def describe(report: Report, model: TransferModel, examples: Examples) -> None:
     trust["scope"] = [float(share) for share in counts / len(found)]
     report.trust = {**trust, "far": far, "rows": model.scope.rows}
     low, high = metrics.wilson(far, len(found))
+    least, most = by_chance(model.scope.rows, len(found))
     report.notes.append(
         f"{far:.1%} ({low:.1%} to {high:.1%}) of texts have a scope score below {FAR:g}, as "
-        f"{FAR:.1%} of texts like those of the validation split would; the median is "
-        f"{float(np.median(found)):.2f}, for 0.50"
+        f"{FAR:.1%} of texts like those of the validation split would, by chance {least:.1%} to "
+        f"{most:.1%}; the median is {float(np.median(found)):.2f}, for 0.50"
     )
+
+
+def by_chance(rows: int, asked: int) -> tuple[float, float]:
+    """Between which shares of texts lie below `FAR` 95 of 100 times, though they are like others.
+
+    Of the validation split's texts so few are as far that which they are is chance, too: the share
+    of others that is farther than the k-th of `rows` has a beta distribution.
+
+    Args:
+        rows: How many texts of the validation split said what is far.
+        asked: Of how many texts the share is.
+    """
+    place = FAR * rows + 0.5
+    among = scipy.stats.betabinom(asked, place, rows + 1 - place)
+    least, most = among.interval(0.95)
+    return float(least / asked), float(most / asked)
 
 
 def _vectors(model: TransferModel, examples: Examples) -> np.ndarray:

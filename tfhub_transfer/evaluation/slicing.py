@@ -122,10 +122,12 @@ def _column(examples: Examples, name: str) -> list[object]:
     with contextlib.suppress(KeyError):
         if top in held:
             return [None if c is None else values.part({top: c}, name) for c in held[top]]
+    how = (
+        f"slice by one of {', '.join(map(repr, held))}" if held else "it has no other; leave it out"
+    )
     raise InputError(
-        f"{examples.source} has no column {name!r} beside texts and labels; slice by one of "
-        f"{', '.join(map(repr, held)) or 'none, and leave it out'} (`slices`, `--slice`). "
-        f"Received: {name!r}"
+        f"{examples.source} has no column {name!r} beside texts and labels; {how} (`slices`, "
+        f"`--slice`). Received: {name!r}"
     )
 
 

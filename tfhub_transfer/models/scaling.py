@@ -1,4 +1,4 @@
-"""The scaling of a model's scores, in the weights of its last layer: nothing else need know."""
+"""The scaling of a model's scores, in the weights of its last layers: nothing else need know."""
 
 import dataclasses
 
@@ -11,23 +11,22 @@ from tfhub_transfer.tasks.temperatures import Scaling
 
 
 def can_be_put(model: TransferModel) -> bool:
-    """Whether a dense layer makes the scores, as it doesn't where a task has layers of its own.
+    """Whether its task knows what makes the scores, as it doesn't of layers of one's own.
 
     Args:
         model: The model.
     """
-    last = next((layer for layer in model.layers if layer.name == last_layer.NAME), None)
-    return isinstance(last, keras.layers.Dense) and last.use_bias
+    return model.task.can_rescale(_layers(model))
 
 
 def put(model: TransferModel, scaling: Scaling) -> None:
     """Scales a model's logits; what was put before is taken back first.
 
-    Divided into the weights of the layer that makes the logits, the scaling costs nothing, is in
+    Divided into the weights of what makes the logits, the scaling costs nothing, is in
     every export, and stays float32 there as those weights do.
 
     Args:
-        model: A model whose task is `calibrated_by` something.
+        model: A model for which `can_be_put` holds.
         scaling: What its logits become.
     """
     take_back(model)
@@ -61,10 +60,8 @@ def current(model: TransferModel) -> Scaling | None:
 
 
 def _times(model: TransferModel, factor: float, added: np.ndarray) -> None:
-    layer = _last(model)
-    kernel, bias = layer.get_weights()
-    layer.set_weights([kernel * np.float32(factor), (bias * factor + added).astype(bias.dtype)])
+    model.task.rescale(_layers(model), factor, added)
 
 
-def _last(model: TransferModel) -> keras.layers.Layer:
-    return model.get_layer(last_layer.NAME)
+def _layers(model: TransferModel) -> dict[str, keras.layers.Layer]:
+    return {layer.name: layer for layer in model.layers}

@@ -20,9 +20,10 @@ from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers
 from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.shapes import Array, Logs
+from tfhub_transfer.tasks import temperatures
 from tfhub_transfer.tasks.conformal import Limits
-from tfhub_transfer.tasks.temperatures import Link, Scaling, Told
-from tfhub_transfer.tasks.trial import Trial, worst
+from tfhub_transfer.tasks.temperatures import Choice, Link, Scaling, Told
+from tfhub_transfer.tasks.trial import Laid, Trial, worst
 
 LOSS = "loss"
 # Scores of all classes are among the predictions up to so many, rows times classes.
@@ -63,8 +64,7 @@ class Reported:
     name: ClassVar[str]
     pair: bool
     class_names: list[str] | None
-    # What makes the scores of its layer `scores` of logits, if they are shares of classes that may
-    # be scaled to mean what they say.
+    # What makes its scores of logits, if these may be scaled so that scores mean what they say.
     calibrated_by: ClassVar[Link | None] = None
     # Whether each class may be scaled by a number of its own, which changes answers.
     calibrated_by_class: ClassVar[bool] = True
@@ -121,12 +121,57 @@ class Reported:
         shares, truth = np.asarray(scores), self.encode(labels)
         return shares, np.eye(shares.shape[1])[truth] if truth.ndim == 1 else truth, None
 
-    def calibrate_answers(self, scores: np.ndarray, truth: np.ndarray, seed: int) -> Told:
+    def fit_scaling(
+        self, layout: Laid, scores: Joined, examples: Examples, seed: int, biases: bool
+    ) -> Choice:
+        """What scores are to be scaled by, as the validation split has it.
+
+        Args:
+            layout: The model's.
+            scores: As `predict_scores` gives them.
+            examples: The validation split.
+            seed: Seed of what is random.
+            biases: Whether classes may have numbers of their own.
+        """
+        if self.calibrated_by is None:
+            return Choice(temperatures.NONE, None, {}, len(examples))
+        shares, truth, owners = self.confident_rows(scores, examples.labels, seed)
+        biases = biases and self.calibrated_by_class
+        return temperatures.chosen(shares, truth, self.calibrated_by, seed, biases, owners)
+
+    def can_rescale(self, layers: Mapping[str, keras.layers.Layer]) -> bool:
+        """Whether `rescale` knows what makes the scores, as it doesn't of layers of one's own.
+
+        Args:
+            layers: The model's, by name.
+        """
+        last = layers.get("scores")
+        return isinstance(last, keras.layers.Dense) and last.use_bias
+
+    def rescale(
+        self, layers: Mapping[str, keras.layers.Layer], factor: float, added: np.ndarray
+    ) -> None:
+        """Makes logits what they are times a factor, in the weights of what makes them.
+
+        Args:
+            layers: The model's, by name.
+            factor: Above 0.
+            added: What is added then, for each class or to all.
+        """
+        layer = layers["scores"]
+        kernel, bias = layer.get_weights()
+        made = (bias * factor + added).astype(bias.dtype)
+        layer.set_weights([kernel * np.float32(factor), made])
+
+    def calibrate_answers(
+        self, scores: Joined, labels: Sequence[object], scaling: Scaling | None, seed: int
+    ) -> Told:
         """Chooses on validation, of scaled scores, what else turns them into answers; nothing.
 
         Args:
-            scores: `[n, classes]`.
-            truth: A 0 or a 1 for each class `[n, classes]`.
+            scores: As `predict_scores` gave them before.
+            labels: What is right, of each example.
+            scaling: What they were scaled by then.
             seed: Seed of what is random.
 
         Returns:

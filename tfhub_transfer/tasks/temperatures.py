@@ -8,17 +8,19 @@ validation split and a prior of no change; which of them is kept is judged by cr
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import scipy.optimize
 from sklearn.model_selection import KFold, StratifiedKFold
 
-# What makes shares of logits: one of all classes, or one of each class by itself.
-Link: TypeAlias = Literal["softmax", "sigmoid"]
+# What makes shares of logits: one of all classes, one of each class by itself, of ordered classes
+# the sigmoids of being above each but the last; or starts and ends of spans, which this module
+# knows nothing of.
+Link: TypeAlias = Literal["softmax", "sigmoid", "cumulative", "spans"]
 # Rows to fit to, and rows to judge by.
-_Folds: TypeAlias = "list[tuple[np.ndarray, ...]]"
+Folds: TypeAlias = "list[tuple[np.ndarray, ...]]"
 # What is recorded of it: JSON.
 Told: TypeAlias = dict[str, Any]
 FOLDS = 5
@@ -28,7 +30,7 @@ LEAST = 20
 _SURE = 1e-30
 _SURE_OF_ONE = 1e-7
 # By so much temperatures may be off from 1 either way.
-_MOST_LOG = float(np.log(50.0))
+MOST_LOG = float(np.log(50.0))
 NONE, TEMPERATURE, BIASED = "none", "temperature", "temperature and bias"
 
 
@@ -67,7 +69,7 @@ class Scaling:
             scores: Shares, as the model gave them before.
             link: What made them.
         """
-        return _shares(logits(scores, link) / self.temperature + self._biases(scores), link)
+        return _shares(logits(scores, link) / self.temperature + self._biases(), link)
 
     def undone(self, scores: np.ndarray, link: Link) -> np.ndarray:
         """What scores `[n, classes]` were.
@@ -76,10 +78,10 @@ class Scaling:
             scores: Shares, as the model gives them now.
             link: What made them.
         """
-        return _shares((logits(scores, link) - self._biases(scores)) * self.temperature, link)
+        return _shares((logits(scores, link) - self._biases()) * self.temperature, link)
 
-    def _biases(self, scores: np.ndarray) -> np.ndarray:
-        return np.array(self.bias) if self.bias else np.zeros(scores.shape[-1])
+    def _biases(self) -> np.ndarray:
+        return np.array(self.bias or 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,12 +94,25 @@ class Choice:
         losses: The mean negative log-likelihood of each way on folds that it wasn't fitted to, in
             nats; empty if there were too few rows, or all of one class.
         rows: How many there were, of what belongs together.
+        why: Why nothing was tried, where it isn't that all rows are too few, or of one class.
     """
 
     kept: str
     scaling: Scaling | None
     losses: dict[str, float]
     rows: int
+    why: str = ""
+
+    def told(self) -> Told:
+        """All of it as JSON, to be recorded."""
+        return {
+            "kept": self.kept,
+            "temperature": self.scaling.temperature if self.scaling else 1.0,
+            "bias": list(self.scaling.bias) if self.scaling else [],
+            "losses": self.losses,
+            "examples": self.rows,
+            **({"why": self.why} if self.why else {}),
+        }
 
 
 def why_not(told: Told) -> str | None:
@@ -109,6 +124,8 @@ def why_not(told: Told) -> str | None:
     if told.get("kept") != NONE:
         return None
     rows, losses = told["examples"], told["losses"]
+    if told.get("why"):
+        return f"scores aren't scaled: {told['why']}"
     if not losses and rows >= LEAST:
         return f"scores aren't scaled: all {rows} validation examples have the same label"
     if not losses:
@@ -121,13 +138,18 @@ def why_not(told: Told) -> str | None:
 
 
 def logits(scores: np.ndarray, link: Link) -> np.ndarray:
-    """What a softmax or sigmoid made scores `[n, classes]` of, float64; of a softmax but for a sum.
+    """What scores `[n, classes]` were made of, float64; of a softmax but for a sum.
 
     Args:
         scores: Shares.
-        link: What made them.
+        link: What made them; of ordered classes it is `[n, classes - 1]`, by how much a text is
+            above each threshold.
     """
     shares = np.asarray(scores, "float64")
+    if link == "cumulative":
+        # Sums from either end, so that neither is what rounding left of 1.
+        below, above = shares.cumsum(axis=1)[:, :-1], shares[:, ::-1].cumsum(axis=1)[:, -2::-1]
+        return np.log(np.maximum(above, _SURE)) - np.log(np.maximum(below, _SURE))
     if link == "softmax":
         return np.log(np.maximum(shares, _SURE))
     shares = np.clip(shares, _SURE, 1.0 - _SURE_OF_ONE)
@@ -160,14 +182,14 @@ def fitted(scores: np.ndarray, truth: np.ndarray, link: Link, biased: bool) -> S
     def target(found: np.ndarray) -> tuple[float, np.ndarray]:
         sharpness, bias = np.exp(found[0]), found[1:] if biased else 0.0
         made = given * sharpness + bias
-        off = (_shares(made, link) - truth) / (len(given) * _terms(truth, link))
+        off = _slopes(made, truth, link) / (len(given) * _terms(truth, link))
         slope = np.append((off * given).sum() * sharpness, off.sum(axis=0) if biased else [])
         value = _loss(made, truth, link).mean() + (found @ found) / (2 * len(given))
         return float(value), slope + found / len(given)
 
     # Of a class that is never there, or always, its rows don't tell by how much.
     free = [(None, None) if told else (0.0, 0.0) for told in _varies(truth)]
-    bounds = [(-_MOST_LOG, _MOST_LOG), *free[:classes]]
+    bounds = [(-MOST_LOG, MOST_LOG), *free[:classes]]
     best = scipy.optimize.minimize(
         target, np.zeros(1 + classes), jac=True, method="L-BFGS-B", bounds=bounds
     ).x
@@ -216,7 +238,7 @@ def chosen(
 
 
 def _left_out(
-    scores: np.ndarray, truth: np.ndarray, link: Link, biased: bool, folds: _Folds
+    scores: np.ndarray, truth: np.ndarray, link: Link, biased: bool, folds: Folds
 ) -> np.ndarray:
     """The scores of each row, scaled as the other folds would have it."""
     made = np.empty(scores.shape)
@@ -233,15 +255,38 @@ def _is_right(scores: np.ndarray, truth: np.ndarray, link: Link) -> float:
     return float(((scores >= 0.5) == (truth > 0.5)).mean())
 
 
-def _folds(truth: np.ndarray, link: Link, seed: int, owners: np.ndarray | None) -> _Folds:
+def folds_of_owners(owners: np.ndarray, seed: int) -> Folds:
+    """Folds on one side of which all rows of an owner are.
+
+    Args:
+        owners: A number for each row `[n]`, of at least `FOLDS` owners.
+        seed: Seed of the folds.
+    """
+    own = np.unique(owners, return_inverse=True)[1]
+    found = KFold(FOLDS, shuffle=True, random_state=seed).split(np.arange(own.max() + 1))
+    # Both sides hold numbers of owners.
+    return [tuple(np.flatnonzero(np.isin(own, side)) for side in both) for both in found]
+
+
+def some_rows(sizes: Sequence[int], most: int, seed: int) -> np.ndarray:
+    """Rows drawn at random that have so many numbers together, in their order; at least one.
+
+    Args:
+        sizes: How many numbers each row has.
+        most: How many they may have together.
+        seed: Seed of what is drawn.
+    """
+    drawn = np.random.default_rng(seed).permutation(len(sizes))
+    taken = np.searchsorted(np.cumsum(np.asarray(sizes)[drawn]), most, side="right")
+    return np.sort(drawn[: max(1, taken)])
+
+
+def _folds(truth: np.ndarray, link: Link, seed: int, owners: np.ndarray | None) -> Folds:
     if owners is not None:
-        own = np.unique(owners, return_inverse=True)[1]
-        found = KFold(FOLDS, shuffle=True, random_state=seed).split(np.arange(own.max() + 1))
-        # Both sides hold numbers of owners.
-        return [tuple(np.flatnonzero(np.isin(own, side)) for side in both) for both in found]
+        return folds_of_owners(owners, seed)
     classes = truth.argmax(axis=1)
     # Of a class that has fewer rows than there are folds some would have none.
-    if link == "softmax" and min(np.bincount(classes)[np.unique(classes)]) >= FOLDS:
+    if link != "sigmoid" and min(np.bincount(classes)[np.unique(classes)]) >= FOLDS:
         return list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(truth, classes))
     return list(KFold(FOLDS, shuffle=True, random_state=seed).split(truth))
 
@@ -260,10 +305,41 @@ def _terms(truth: np.ndarray, link: Link) -> int:
 def _loss(given: np.ndarray, truth: np.ndarray, link: Link) -> np.ndarray:
     if link == "softmax":
         return np.logaddexp.reduce(given, axis=1) - (given * truth).sum(axis=1)
+    if link == "cumulative":
+        return -(_log_between(given) * truth).sum(axis=1)
     return (np.logaddexp(0.0, given) - given * truth).mean(axis=1)
+
+
+def _slopes(given: np.ndarray, truth: np.ndarray, link: Link) -> np.ndarray:
+    """By how much the loss of each row, times its terms, rises with what its shares are made of."""
+    if link != "cumulative":
+        return _shares(given, link) - truth
+    above, below = _edges(given)
+    odds = np.exp(below - above) / np.maximum(-np.expm1(below - above), _SURE)
+    lower, upper = _share(-above) + odds, _share(below) + odds
+    return upper[:, :-1] * truth[:, :-1] - lower[:, 1:] * truth[:, 1:]
+
+
+def _log_between(given: np.ndarray) -> np.ndarray:
+    """Logarithms of the shares of ordered classes `[n, classes]`, without cancellation."""
+    above, below = _edges(given)
+    gaps = np.log(np.maximum(-np.expm1(below - above), _SURE))
+    return gaps - np.logaddexp(0.0, -above) - np.logaddexp(0.0, below)
+
+
+def _edges(given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """By how much a text is above the threshold below each class, and above that on top of it."""
+    ends = np.full((len(given), 1), np.inf)
+    return np.hstack([ends, given]), np.hstack([given, -ends])
+
+
+def _share(given: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0.0, -given))
 
 
 def _shares(given: np.ndarray, link: Link) -> np.ndarray:
     if link == "sigmoid":
-        return np.exp(-np.logaddexp(0.0, -given))
+        return _share(given)
+    if link == "cumulative":
+        return np.exp(_log_between(given))
     return np.exp(given - np.logaddexp.reduce(given, axis=1, keepdims=True))

@@ -66,6 +66,12 @@ def test_the_threshold_is_the_best_of_all() -> None:
         assert _f1_above(found, truths, made, margins) == pytest.approx(best)
 
 
+def test_what_answers_none_is_above_what_rounding_does() -> None:
+    """Exports and scaled models have margins that are off in the last digit."""
+    assert answers.best_threshold([[], []], ["x", "y"], np.array([2.0, 1.0])) == 3.0
+    assert answers.best_threshold([["x"], ["y"]], ["x", "y"], np.array([2.0, 1.0])) == 0.0
+
+
 def _f1_above(threshold: float, truths: Any, made: list[str], margins: np.ndarray) -> float:
     given = [answer if x > threshold else "" for answer, x in zip(made, margins)]
     return float(answers.scores(truths, given)[:, 1].mean())

@@ -82,7 +82,7 @@ class Settled:
     precision: str = option("auto", choices=("auto", "float32", "bfloat16"))
     calibration: str = option(
         "auto",
-        "scores of classes scaled to mean what they say, if that helps on validation",
+        "scores of classes, tags, answers scaled to mean what they say, if validation gains",
         choices=("auto", "off"),
     )
     coverage: float | None = option(

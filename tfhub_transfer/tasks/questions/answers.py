@@ -215,7 +215,7 @@ def best_threshold(
     most = int(np.argmax(np.where(whole, total, -np.inf)))
     if not len(sure):
         return 0.0
-    # No margin is above the highest, so none is answered there; one below the least, all.
+    # One above the highest, so that none is answered; one below the least, all.
     if most == 0:
-        return float(sure[0])
+        return float(sure[0] + 1.0)
     return float((sure[most - 1] + sure[most]) / 2 if most < len(sure) else sure[-1] - 1.0)

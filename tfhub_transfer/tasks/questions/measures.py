@@ -3,17 +3,17 @@
 import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.data import Examples
-from tfhub_transfer.reporting import groups, metrics
+from tfhub_transfer.reporting import groups, metrics, operating_points
 from tfhub_transfer.reporting.contents import Mark, Mistake, Slice
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
-from tfhub_transfer.reporting.operating_points import Answers
-from tfhub_transfer.tasks.questions import answers
-from tfhub_transfer.tasks.trial import MISTAKES, Laid, Trial, answers_of
+from tfhub_transfer.tasks.questions import answers, certainty
+from tfhub_transfer.tasks.trial import MISTAKES, Answers, Laid, Trial, answers_of
 from tfhub_transfer.tasks.whole.measures import add_thresholds
 
 Truths = Sequence[Sequence[str]]
@@ -174,14 +174,15 @@ def highlights(golds: Sequence[answers.Span], found: answers.Found) -> list[Mark
     ]
 
 
-def report_on(trial: Trial) -> None:
+def report_on(task: certainty.Calibrated, trial: Trial) -> None:
     """Fills a report on answers to questions; see `Task.report_on`.
 
     Args:
+        task: The model's task.
         trial: The report, the model, and what is put to it.
     """
     report, (questions, contexts) = trial.report, trial.examples.texts
-    found = trial.timed(lambda: trial.model.predict_text(list(zip(questions, contexts))))
+    windows, found = trial.timed(lambda: _answered(trial))
     golds = list(map(answers.of_label, trial.examples.labels))
     truths = [[text for text, _ in spans] for spans in golds]
     predicted = [row["answer"] for row in found]
@@ -198,15 +199,23 @@ def report_on(trial: Trial) -> None:
     gained = answers.scores(truths, predicted)
     numbers = {"exact_match": gained[:, 0], "f1": gained[:, 1], "score": scores}
     trial.note_answers(truths, predicted, numbers)
+    certainty.describe(task, report, windows, found, gained[:, 0] == 1)
     report.slices = slices(trial.examples.texts, gained, trial.seed)
     given = np.array(list(map(bool, predicted)))
     if given.any():
         right, wanted = gained[given, 0] == 1, sum(map(bool, truths))
-        add_thresholds(report, Answers(right, scores[given], wanted, "answers that match exactly"))
+        of = "answers that match exactly"
+        add_thresholds(report, operating_points.Answers(right, scores[given], wanted, of))
     likely = likeliest_sentences(questions, contexts)
     report.baselines["likeliest_sentence"] = measure(truths, likely)
     if not all(truths):
         report.baselines["no_answer"] = measure(truths, [""] * len(truths))
+
+
+def _answered(trial: Trial) -> tuple[certainty.Windows, Answers]:
+    """The scores of each question's windows, and its answer."""
+    windows = cast(certainty.Windows, trial.model.predict_scores(trial.examples))
+    return windows, certainty.answered(trial.model.layout, trial.examples.texts, windows)
 
 
 def f1_of(layout: Laid, examples: Examples) -> Callable[[Sequence[np.ndarray]], float]:

@@ -1,7 +1,7 @@
 """Tasks whose answer is a span of the text."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 import keras
 import numpy as np
@@ -15,7 +15,9 @@ from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.runtime.masking import NEVER
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.questions import answers, measures
+from tfhub_transfer.tasks.questions import answers, certainty, measures
+from tfhub_transfer.tasks.reportable import Joined
+from tfhub_transfer.tasks.temperatures import Choice
 from tfhub_transfer.tasks.trial import Cut, Laid, Trial
 
 # What a candidate is, added up: nothing, the start, the end of the answer.
@@ -56,6 +58,7 @@ class QuestionAnswering(Task):
     # A frozen encoder tells next to nothing about spans.
     head_epochs = 1
     usual_columns: ClassVar = {"text": "question", "text_pair": "context", "label": "answers"}
+    calibrated_by = "spans"
     # A context must not be known from another of its questions.
     kept_together = "text_b"
     claimed = "questions with their answers"
@@ -149,6 +152,21 @@ class QuestionAnswering(Task):
         given = [answer["answer"] for answer in found]
         self.threshold = answers.best_threshold(truths, given, margins)
 
+    def fit_scaling(
+        self, layout: Laid, scores: Joined, examples: Examples, seed: int, biases: bool
+    ) -> Choice:
+        return certainty.likeliest(layout, cast(certainty.Windows, scores), examples, seed)
+
+    def rescale(
+        self, layers: Mapping[str, keras.layers.Layer], factor: float, added: np.ndarray
+    ) -> None:
+        super().rescale(layers, factor, added)
+        self.threshold *= factor  # as the margins are that it is compared with
+
+    def take_choices(self, other: Any) -> None:
+        """Takes `threshold`, which is of scaled scores; as `Task.take_choices`."""
+        self.threshold = self.threshold if other is None else other.threshold
+
     def decode(self, scores: Iterable[np.ndarray]) -> list[dict[str, object]]:
         return [{"scores": np.asarray(found).tolist()} for found in scores]
 
@@ -158,13 +176,14 @@ class QuestionAnswering(Task):
         return measures.f1_of(layout, examples)
 
     def report_on(self, trial: Trial) -> None:
-        measures.report_on(trial)
+        measures.report_on(self, trial)
 
     def get_config(self) -> dict[str, object]:
         return {
             "max_answer_words": self.max_answer_words,
             "unanswerable": self.unanswerable,
             "threshold": self.threshold,
+            **self.learned_config(),
         }
 
 

@@ -16,7 +16,7 @@ from tfhub_transfer.incoming.wording import class_name, listed
 from tfhub_transfer.reporting import metrics, paired
 from tfhub_transfer.reporting.standings import Faults, Standing
 from tfhub_transfer.runtime import full_precision
-from tfhub_transfer.tasks import class_labels
+from tfhub_transfer.tasks import class_labels, temperatures
 from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.reportable import Joined, Readable
 from tfhub_transfer.tasks.tagging import measures, schemes, viterbi
@@ -239,9 +239,8 @@ class TokenClassification(Task):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Words, those of a sentence together; of many sentences some."""
         classes, places = len(self.class_names or []), self._places(labels)
-        drawn = np.random.default_rng(seed).permutation(len(places))
-        numbers = classes * np.cumsum([len(places[row]) for row in drawn])
-        taken = np.sort(drawn[: max(1, np.searchsorted(numbers, _MOST_SCORES, side="right"))])
+        sizes = [classes * len(row) for row in places]
+        taken = temperatures.some_rows(sizes, _MOST_SCORES, seed)
         shares = np.concatenate([scores[row] for row in taken])
         truth = np.concatenate([places[row] for row in taken]).astype(int)
         owners = np.repeat(taken, [len(places[row]) for row in taken])

@@ -3,8 +3,8 @@
 All of it is here: labels, last layers, loss, metrics, numbers of the report, rivals, answers.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -16,6 +16,7 @@ from tfhub_transfer.reporting import metrics, paired, plots
 from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers, Resampled
 from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.reporting.standings import Standing
+from tfhub_transfer.tasks import temperatures
 from tfhub_transfer.tasks.reportable import Readable
 from tfhub_transfer.tasks.whole import measures as whole_measure
 from tfhub_transfer.tasks.whole import trust
@@ -76,7 +77,9 @@ class OrdinalRegression(Classification):
     """
 
     name = "ordinal-regression"
-    calibrated_by = None  # its shares are of thresholds, not of a logit for each class
+    calibrated_by = "cumulative"
+    # Heights and thresholds divided alike leave every text on its side of each.
+    calibrated_by_class = False
     ordered = True
     monitor = ("val_quadratic_kappa", "max")
     standing = Standing(
@@ -153,6 +156,18 @@ class OrdinalRegression(Classification):
         height = last_dense(1, "linear", head, "height", use_bias=False)(features)
         return OrderedThresholds(len(self.class_names or []), name="scores")(height)
 
+    def can_rescale(self, layers: Mapping[str, keras.layers.Layer]) -> bool:
+        height, last = layers.get("height"), layers.get("scores")
+        is_dense = isinstance(height, keras.layers.Dense) and not height.use_bias
+        return is_dense and isinstance(last, OrderedThresholds)
+
+    def rescale(
+        self, layers: Mapping[str, keras.layers.Layer], factor: float, added: np.ndarray
+    ) -> None:
+        [kernel] = layers["height"].get_weights()
+        layers["height"].set_weights([kernel * np.float32(factor)])
+        cast(OrderedThresholds, layers["scores"]).stretch(factor)
+
     def loss(self) -> keras.Loss:
         return CumulativeCrossentropy()
 
@@ -222,9 +237,21 @@ class OrdinalRegression(Classification):
         whole_measure.add_confusion(report, labels, found)
         confidence = np.take_along_axis(scores, found[:, None], axis=1)[:, 0]
         whole_measure.add_calibration(report, labels == found, confidence)
+        self._add_before(report, labels, scores)
         if report.calibration:
+            report.metrics["ece"] = report.calibration["ece"]
             report.pictures["reliability"] = plots.reliability(report.calibration)
         self._describe_trust(report, labels, scores)
+
+    def _add_before(self, report: Report, labels: np.ndarray, scores: np.ndarray) -> None:
+        """Adds what the scores were worth before they were scaled, if they are."""
+        before = self.before(scores)
+        if before is None:
+            return
+        truth, found = np.eye(scores.shape[1])[labels], ranks(scores)
+        losses = [temperatures.loss(each, truth, "cumulative").mean() for each in (scores, before)]
+        confidence = np.take_along_axis(before, found[:, None], axis=1)[:, 0]
+        whole_measure.add_uncalibrated(report, labels == found, confidence, losses)
 
     def baselines(
         self, texts: tuple[list[str], list[str]], labels: np.ndarray
@@ -335,6 +362,18 @@ class OrderedThresholds(keras.layers.Layer):
         # The difference of neighbours in `above`, without the cancellation.
         between = above[:, :-1] * below[:, 1:] * -keras.ops.expm1(-gaps)
         return keras.ops.concatenate([below[:, :1], between, above[:, -1:]], axis=-1)
+
+    def stretch(self, factor: float) -> None:
+        """Moves all thresholds to so many times where they are.
+
+        Args:
+            factor: Above 0.
+        """
+        [given] = self.get_weights()
+        gaps = np.logaddexp(0.0, given[1:].astype("float64")) * factor
+        # What softplus makes these of.
+        rises = gaps + np.log(-np.expm1(-np.maximum(gaps, 1e-30)))
+        self.set_weights([np.append(given[:1] * factor, rises).astype(given.dtype)])
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], self.classes)

@@ -23,8 +23,8 @@ from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.tasks import class_labels, divergences
 from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.conformal import Limits
-from tfhub_transfer.tasks.reportable import Readable
-from tfhub_transfer.tasks.temperatures import Link, Told
+from tfhub_transfer.tasks.reportable import Joined, Readable
+from tfhub_transfer.tasks.temperatures import Link, Scaling, Told
 from tfhub_transfer.tasks.whole import cuts, trust
 from tfhub_transfer.tasks.whole import measures as whole_measure
 from tfhub_transfer.tasks.whole.layout import last_dense
@@ -307,9 +307,13 @@ class MultiLabel(Task):
         """The score from which each class is given, float32 `[classes]` or `[]`."""
         return np.array(self.thresholds or self.threshold, np.float32)
 
-    def calibrate_answers(self, scores: np.ndarray, truth: np.ndarray, seed: int) -> Told:
+    def calibrate_answers(
+        self, scores: Joined, labels: Sequence[object], scaling: Scaling | None, seed: int
+    ) -> Told:
         """Chooses `thresholds`; as `Task.calibrate_answers`."""
-        found = cuts.best_cuts(scores, truth, self.threshold, seed)
+        shares = np.asarray(scores)
+        shares = shares if scaling is None else scaling.applied(shares, "sigmoid")
+        found = cuts.best_cuts(shares, self.encode(labels), self.threshold, seed)
         self.thresholds = found.thresholds
         shown = dict(zip(self.class_names or [], found.thresholds))
         return {"thresholds": {**dataclasses.asdict(found), "thresholds": shown}}
