@@ -68,7 +68,10 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "encoders": [
-        ["calls", "catalogue", "fetching", "hub_format", "recorded", "token_counts"],
+        [
+            *("calls", "catalogue", "families", "fetching", "hub_format", "recorded"),
+            *("tensor_files", "token_counts"),
+        ],
         ["given_texts", "huggingface", "loading", "registry", "variable_groups"],
         ["binding", "conversion", "flat_graphs", "interface", "layer_groups", "spelling"],
         ["encoder"],

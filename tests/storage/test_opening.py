@@ -19,7 +19,7 @@ import pytest
 import tfhub_transfer as tt
 from tfhub_transfer import cli
 from tfhub_transfer.data import reading
-from tfhub_transfer.encoders import conversion, hub_format, huggingface, preprocessing
+from tfhub_transfer.encoders import conversion, hub_format, preprocessing, tensor_files
 from tfhub_transfer.jobs import converting, folders, predicting
 from tfhub_transfer.jobs.options.asking import PredictJob
 from tfhub_transfer.models import encoding
@@ -495,7 +495,7 @@ def test_what_git_left_in_the_place_of_a_file_is_said(
 @pytest.mark.parametrize("name", ["d.csv", "d.jsonl", "d.parquet", "m.keras", "m.safetensors"])
 def test_pointers_are_no_data(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(POINTER)
-    readers = {"m.keras": tt.load_model, "m.safetensors": huggingface._read_tensors}
+    readers = {"m.keras": tt.load_model, "m.safetensors": tensor_files.read_file}
     read: Any = readers.get(name, tt.data.read)
     with pytest.raises(tt.InputError, match="`git lfs pull` fetches that"):
         read(tmp_path / name)

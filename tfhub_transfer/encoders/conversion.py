@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.encoders import hub_format, huggingface, registry
+from tfhub_transfer.encoders.families import FAMILIES
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
 from tfhub_transfer.graphs.safety import SavedObject
@@ -53,11 +54,12 @@ def convert(
     """Writes an encoder in TF Hub's form, made from whatever `source` is.
 
     Args:
-        source: A Hugging Face BERT folder, a text file of word vectors, or, for `static`, also an
-            encoder of the BERT dialect with its vocabulary in `assets/vocab.txt`.
+        source: A Hugging Face folder of a BERT, DistilBERT or ELECTRA, a text file of word vectors,
+            or, for `static`, also an encoder of the BERT dialect with its vocabulary in
+            `assets/vocab.txt`.
         output: Folder to write; it must be empty or not exist yet.
-        method: `huggingface`, `word-vectors`, `static`, or `auto`: by what `source` is, never
-            `static`.
+        method: `bert` (a Hugging Face folder), `vectors`, `static`, or `auto`: by what `source` is,
+            never `static`.
         dimension: Width of the vectors, for `static` alone (256 if not given).
         overwrite: Replace what is at `output`.
         trust_code: Whether a SavedModel may hold operations that do more than compute.
@@ -106,8 +108,7 @@ def _method_for(source: Path) -> str:
         return "bert"
     raise InputError(
         "A folder to convert must hold config.json, model.safetensors and vocab.txt of a Hugging "
-        "Face "
-        f"BERT model. Received: {source}"
+        f"Face model ({', '.join(FAMILIES)}). Received: {source}"
     )
 
 
@@ -142,57 +143,48 @@ def whole_or_nothing(output: Path, overwrite: bool, *inputs: object) -> Iterator
 
 
 def convert_huggingface(source: Path, output: Path, overwrite: bool = False) -> None:
-    """Converts a Hugging Face BERT folder to a TF Hub encoder with its preprocessor beside it.
+    """Converts a Hugging Face folder to a TF Hub encoder with its preprocessor beside it.
 
-    A sentence-transformers folder that pools by the mean (`1_Pooling/config.json`) becomes an
-    encoder whose `pooled_output` is that mean; any other one has BERT's own pooler. The result is
-    loaded again and compared with a NumPy forward pass of the source's weights.
+    BERT, DistilBERT and ELECTRA are known. A sentence-transformers folder (`1_Pooling/config.json`)
+    becomes an encoder whose `pooled_output` is the mean of the tokens or the first one, as it says;
+    any other one has its own pooler, or the first token where there is none. An encoder without
+    segments takes `input_type_ids` and ignores them. The result is loaded again and compared with a
+    NumPy forward pass of the source's weights.
 
     Args:
-        source: Folder with `config.json`, `model.safetensors` and `vocab.txt`.
+        source: Folder with `config.json`, `model.safetensors` (or parts of it, and their index) and
+            `vocab.txt` (or `tokenizer.json`).
         output: Folder to write; it must be empty or not exist yet.
         overwrite: Replace what is at `output`.
 
     Raises:
-        InputError: A file is missing or broken, the model is no BERT, the output is occupied, or
-            the converted encoder's outputs differ from the reference by more than 1e-4.
+        InputError: A file is missing or broken, the model is of another family, the output is
+            occupied, or the converted encoder's outputs differ from the reference by more than
+            1e-4.
 
     Example:
 
         convert_huggingface(Path("all-MiniLM-L6-v2"), Path("encoders/minilm"))
     """
-    found = huggingface.read(opening.path_of(source))
-    with whole_or_nothing(Path(output), overwrite, source) as folder:
-        _write_bert(found, folder)
-        hub_format.save_preprocessor(
-            folder / "preprocessor", found.vocab, found.lower_case, found.strip_accents
-        )
+    with temporary() as work:
+        found = huggingface.read(opening.path_of(source), work)
+        with whole_or_nothing(Path(output), overwrite, source) as folder:
+            _write_bert(found, folder)
+            hub_format.save_preprocessor(
+                folder / "preprocessor", found.vocab, found.lower_case, found.strip_accents
+            )
 
 
 def _write_bert(found: huggingface.BertFolder, folder: Path) -> None:
     encoder = hub_format.bert_encoder(found.values, found.shape, found.vocab, found.lower_case)
-    hub_format.save(encoder, folder, found.card | _bert_info(found))
+    hub_format.save(encoder, folder, found.information())
     difference = _largest_difference(folder, found)
     if not difference <= _TOLERANCE:
         raise InputError(
             f"The converted encoder must agree with the source's weights to {_TOLERANCE}; are they "
             f"finite? Nothing was written. Received: difference {difference:.2g} for "
-            f"{found.vocab.parent}"
+            f"{found.source}"
         )
-
-
-def _bert_info(found: huggingface.BertFolder) -> Information:
-    return {
-        "dialect": "bert",
-        "dimension": found.shape.hidden,
-        "layers": found.shape.layers,
-        "outputs": ["default", "pooled_output", "sequence_output", "encoder_outputs"],
-        "lower_case": found.lower_case,
-        "strip_accents": found.strip_accents,
-        "sequence_length": found.sequence_length,
-        "pooling": "mean" if found.shape.mean_pooling else "pooler",
-        "made_by": "bert",
-    }
 
 
 def _largest_difference(folder: Path, found: huggingface.BertFolder) -> float:
@@ -203,7 +195,7 @@ def _largest_difference(folder: Path, found: huggingface.BertFolder) -> float:
     mask = np.ones_like(ids)
     # Padding in one row, so that masking is compared, too.
     mask[1, (length + 1) // 2 :] = 0
-    types = generator.integers(0, shape.segments, ids.shape)
+    types = generator.integers(0, max(shape.segments, 1), ids.shape)
     outputs = _run(safety.load_checked(folder), ids, mask, types)
     tokens, pooled = huggingface.reference_outputs(found.values, shape, ids, mask, types)
     difference = np.abs(outputs["sequence_output"].numpy() - tokens)[mask == 1].max()
@@ -244,7 +236,7 @@ def distill_static(
     vectors are zero.
 
     Args:
-        source: Hugging Face BERT folder, or an encoder of the BERT dialect with `assets/vocab.txt`.
+        source: Hugging Face folder, or an encoder of the BERT dialect with `assets/vocab.txt`.
         output: Folder to write; it must be empty or not exist yet.
         dimension: Width of the vectors.
         vocabulary: Word pieces to keep, of those that the source has. Special tokens, single
@@ -299,7 +291,7 @@ def _as_encoder(source: Path, trust_code: bool) -> Iterator[_Teacher]:
         folder = source
         if huggingface.is_bert_folder(source):
             folder = work / "encoder"
-            _write_bert(huggingface.read(source), folder)
+            _write_bert(huggingface.read(source, work), folder)
         yield _load_teacher(folder, trust_code)
 
 
@@ -307,7 +299,7 @@ def _load_teacher(folder: Path, trust_code: bool) -> _Teacher:
     vocab = folder / "assets" / "vocab.txt"
     if not (folder / "saved_model.pb").is_file() or not vocab.is_file():
         raise InputError(
-            "Distilling needs a Hugging Face BERT folder or a TF Hub BERT encoder with "
+            "Distilling needs a Hugging Face folder or a TF Hub BERT encoder with "
             "assets/vocab.txt. "
             f"Received: {folder}"
         )

@@ -44,7 +44,14 @@ Weights = Mapping[str, tf.Variable]
 
 @dataclasses.dataclass(frozen=True)
 class BertShape:
-    """Sizes and rates of a BERT encoder: what its `config.json` says.
+    """Sizes and rates of an encoder like BERT: what its `config.json` says.
+
+    Attributes:
+        segments: How many texts of a row are told apart; 0 where they aren't, as in DistilBERT.
+        mean_pooling: Whether the mean of the tokens is `pooled_output`.
+        pooler: Whether a dense layer makes `pooled_output` of the first token; else it is that.
+        embedding: Width of the word vectors where it isn't `hidden`, as in ELECTRA.
+        activation: `gelu`, `gelu_new` (by tanh) or `relu`.
 
     Example:
 
@@ -63,11 +70,19 @@ class BertShape:
     dropout: float = 0.1
     attention_dropout: float = 0.1
     mean_pooling: bool = False
+    pooler: bool = True
+    embedding: int | None = None
+    activation: str = "gelu"
 
     @property
     def head_size(self) -> int:
         """Width of one attention head."""
         return self.hidden // self.heads
+
+    @property
+    def width(self) -> int:
+        """Width of the word vectors."""
+        return self.hidden if self.embedding is None else self.embedding
 
 
 def bert_variable_shapes(shape: BertShape) -> dict[str, tuple[int, ...]]:
@@ -81,12 +96,15 @@ def bert_variable_shapes(shape: BertShape) -> dict[str, tuple[int, ...]]:
     """
     h, heads, size, wide = shape.hidden, shape.heads, shape.head_size, shape.intermediate
     names: dict[str, tuple[int, ...]] = {
-        "word_embeddings/embeddings": (shape.vocabulary, h),
-        "position_embedding/embeddings": (shape.positions, h),
-        "type_embeddings/embeddings": (shape.segments, h),
-        "embeddings/layer_norm/gamma": (h,),
-        "embeddings/layer_norm/beta": (h,),
+        "word_embeddings/embeddings": (shape.vocabulary, shape.width),
+        "position_embedding/embeddings": (shape.positions, shape.width),
     }
+    if shape.segments:
+        names["type_embeddings/embeddings"] = (shape.segments, shape.width)
+    names |= {f"embeddings/layer_norm/{kind}": (shape.width,) for kind in ("gamma", "beta")}
+    if shape.width != h:
+        at = "embedding_projection/"
+        names |= {f"{at}kernel": (shape.width, h), f"{at}bias": (h,)}
     for index in range(shape.layers):
         at = f"transformer/layer_{index}/"
         for part in ("query", "key", "value"):
@@ -99,7 +117,7 @@ def bert_variable_shapes(shape: BertShape) -> dict[str, tuple[int, ...]]:
         names |= {f"{at}intermediate/kernel": (h, wide), f"{at}intermediate/bias": (wide,)}
         names |= {f"{at}output/kernel": (wide, h), f"{at}output/bias": (h,)}
         names |= {f"{at}output_layer_norm/gamma": (h,), f"{at}output_layer_norm/beta": (h,)}
-    if not shape.mean_pooling:
+    if shape.pooler and not shape.mean_pooling:
         names |= {"pooler_transform/kernel": (h, h), "pooler_transform/bias": (h,)}
     return names
 
@@ -117,6 +135,14 @@ def _gelu(x: tf.Tensor) -> tf.Tensor:
     return (0.5 * (1.0 + tf.math.erf(x * math.sqrt(0.5)))) * x
 
 
+def _gelu_new(x: tf.Tensor) -> tf.Tensor:
+    """GELU as its paper approximates it (Hendrycks and Gimpel 2016, arXiv:1606.08415)."""
+    return 0.5 * x * (1.0 + tf.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+_ACTIVATIONS = {"gelu": _gelu, "gelu_new": _gelu_new, "relu": tf.nn.relu}
+
+
 def _dropout(x: tf.Tensor, rate: float, training: bool) -> tf.Tensor:
     return tf.nn.dropout(x, rate) if training and rate > 0.0 else x
 
@@ -125,12 +151,6 @@ def _dense(x: tf.Tensor, weights: Weights, at: str, width: int) -> tf.Tensor:
     """[rows, inputs] -> [rows, width]; kernels shaped by attention heads are flattened first."""
     kernel = tf.reshape(weights[f"{at}/kernel"], [-1, width])
     return tf.nn.bias_add(tf.matmul(x, kernel), tf.reshape(weights[f"{at}/bias"], [width]))
-
-
-def _project(x: tf.Tensor, weights: Weights, at: str, shape: BertShape) -> tf.Tensor:
-    """[rows, hidden] -> [rows, hidden], for a kernel of shape [hidden, heads, head_size]."""
-    kernel = tf.reshape(weights[f"{at}/kernel"], [shape.hidden, shape.hidden])
-    return tf.nn.bias_add(tf.matmul(x, kernel), tf.reshape(weights[f"{at}/bias"], [shape.hidden]))
 
 
 def _attention(
@@ -145,7 +165,7 @@ def _attention(
     split = [size[0], size[1], shape.heads, shape.head_size]
 
     def heads(part: str) -> tf.Tensor:
-        flat = _project(x, weights, f"{at}/{part}", shape)
+        flat = _dense(x, weights, f"{at}/{part}", shape.hidden)
         return tf.transpose(tf.reshape(flat, split), [0, 2, 1, 3])
 
     scores = tf.matmul(heads("query"), heads("key"), transpose_b=True)
@@ -170,7 +190,8 @@ def _transformer_layer(
     mixed = _attention(x, mask, size, weights, f"{at}/self_attention", shape, training)
     mixed = x + _dropout(mixed, shape.dropout, training)
     x = _layer_norm(mixed, weights, f"{at}/self_attention_layer_norm", shape.epsilon)
-    wide = _gelu(_dense(x, weights, f"{at}/intermediate", shape.intermediate))
+    wide = _dense(x, weights, f"{at}/intermediate", shape.intermediate)
+    wide = _ACTIVATIONS[shape.activation](wide)
     narrow = _dropout(_dense(wide, weights, f"{at}/output", shape.hidden), shape.dropout, training)
     x = _layer_norm(x + narrow, weights, f"{at}/output_layer_norm", shape.epsilon)
     return tf.identity(
@@ -182,14 +203,17 @@ def _embed(
     ids: tf.Tensor, types: tf.Tensor, weights: Weights, shape: BertShape, training: bool
 ) -> tf.Tensor:
     size = tf.shape(ids)
-    # One-hot, as TF Hub's own encoders do it: this table's gradient is then dense and cheap.
-    hot = tf.one_hot(tf.reshape(types, [-1]), shape.segments)
-    segments = tf.matmul(hot, weights["type_embeddings/embeddings"])
     x = tf.nn.embedding_lookup(weights["word_embeddings/embeddings"], ids)
     x = x + weights["position_embedding/embeddings"][: size[1]]
-    x = tf.reshape(x, [-1, shape.hidden]) + segments
+    x = tf.reshape(x, [-1, shape.width])
+    if shape.segments:
+        # One-hot, as TF Hub's own encoders do it: this table's gradient is then dense and cheap.
+        hot = tf.one_hot(tf.reshape(types, [-1]), shape.segments)
+        x = x + tf.matmul(hot, weights["type_embeddings/embeddings"])
     x = _layer_norm(x, weights, "embeddings/layer_norm", shape.epsilon)
     x = _dropout(x, shape.dropout, training)
+    if shape.width != shape.hidden:
+        x = _dense(x, weights, "embedding_projection", shape.hidden)
     return tf.reshape(x, [size[0], size[1], shape.hidden])
 
 
@@ -213,6 +237,8 @@ def masked_mean(tokens: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
 def _pool(tokens: tf.Tensor, present: tf.Tensor, weights: Weights, shape: BertShape) -> tf.Tensor:
     if shape.mean_pooling:
         return masked_mean(tokens, present)
+    if not shape.pooler:
+        return tokens[:, 0]
     return tf.tanh(_dense(tokens[:, 0], weights, "pooler_transform", shape.hidden))
 
 

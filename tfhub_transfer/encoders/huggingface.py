@@ -1,8 +1,8 @@
-"""Reads Hugging Face BERT folders, under TensorFlow Hub's names.
+"""Reads Hugging Face's folders of BERT and its like, under TensorFlow Hub's names.
 
 Sizes, tokenizer settings and weights; nothing here needs PyTorch or transformers,
-`model.safetensors` is read straight into NumPy. The module also holds BERT's forward pass in NumPy,
-against which converted encoders are checked.
+`model.safetensors` is read straight into NumPy. What the families differ in is in `families`. The
+module also holds their forward pass in NumPy, against which converted encoders are checked.
 """
 
 import dataclasses
@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 import scipy.special
 
-from tfhub_transfer.encoders import hub_format
+from tfhub_transfer.encoders import hub_format, tensor_files
+from tfhub_transfer.encoders.families import ACTIVATIONS, FAMILIES, Family
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import opening, records
+from tfhub_transfer.storage import records
 
 Arrays = Mapping[str, np.ndarray]
 # JSON that others wrote: what its values are is found out when they are taken.
@@ -28,38 +27,21 @@ Config: TypeAlias = dict[str, Any]
 # The deepest BERT has 48.
 _MOST_LAYERS = 1000
 
-_HUGGING_FACE_FILES = ("config.json", "model.safetensors", "vocab.txt")
 # What `hub_format.WordPieces` does, too.
 _TOKENIZER = {"tokenize_chinese_chars": True, "do_basic_tokenize": True}
-# From the names of transformers' `BertModel` to TF Hub's, and what its array goes through on the
-# way: PyTorch keeps a dense layer's kernel as [outputs, inputs].
-_NAMES: tuple[tuple[str, str, bool], ...] = (
-    ("embeddings.word_embeddings.weight", "word_embeddings/embeddings", False),
-    ("embeddings.position_embeddings.weight", "position_embedding/embeddings", False),
-    ("embeddings.token_type_embeddings.weight", "type_embeddings/embeddings", False),
-    ("embeddings.LayerNorm.weight", "embeddings/layer_norm/gamma", False),
-    ("embeddings.LayerNorm.bias", "embeddings/layer_norm/beta", False),
-    ("pooler.dense.weight", "pooler_transform/kernel", True),
-    ("pooler.dense.bias", "pooler_transform/bias", False),
-)
-_LAYER_NAMES: tuple[tuple[str, str, bool], ...] = (
-    ("attention.self.query.weight", "self_attention/query/kernel", True),
-    ("attention.self.query.bias", "self_attention/query/bias", False),
-    ("attention.self.key.weight", "self_attention/key/kernel", True),
-    ("attention.self.key.bias", "self_attention/key/bias", False),
-    ("attention.self.value.weight", "self_attention/value/kernel", True),
-    ("attention.self.value.bias", "self_attention/value/bias", False),
-    ("attention.output.dense.weight", "self_attention/attention_output/kernel", True),
-    ("attention.output.dense.bias", "self_attention/attention_output/bias", False),
-    ("attention.output.LayerNorm.weight", "self_attention_layer_norm/gamma", False),
-    ("attention.output.LayerNorm.bias", "self_attention_layer_norm/beta", False),
-    ("intermediate.dense.weight", "intermediate/kernel", True),
-    ("intermediate.dense.bias", "intermediate/bias", False),
-    ("output.dense.weight", "output/kernel", True),
-    ("output.dense.bias", "output/bias", False),
-    ("output.LayerNorm.weight", "output_layer_norm/gamma", False),
-    ("output.LayerNorm.bias", "output_layer_norm/beta", False),
-)
+# The settings of a `BertNormalizer` in tokenizer.json, by their names in tokenizer_config.json.
+_NORMALIZER = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
+# From sentence-transformers' ways of pooling, as its versions before 6 and since name them.
+_POOLINGS = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "first",
+    "mean": "mean",
+    "cls": "first",
+}
 
 
 class _Settings(TypedDict):
@@ -70,9 +52,11 @@ class _Settings(TypedDict):
 
 @dataclasses.dataclass(frozen=True)
 class BertFolder:
-    """What a Hugging Face BERT folder holds.
+    """What a Hugging Face folder holds.
 
     Attributes:
+        source: The folder.
+        family: Its `model_type`, one of `families.FAMILIES`.
         shape: Sizes and rates.
         values: An array for each name of `hub_format.bert_variable_shapes(shape)`, float32.
         vocab: The vocabulary file.
@@ -82,6 +66,8 @@ class BertFolder:
         card: Name, source and licence, as far as the folder's model card tells.
     """
 
+    source: Path
+    family: str
     shape: hub_format.BertShape
     values: Arrays
     vocab: Path
@@ -90,35 +76,70 @@ class BertFolder:
     sequence_length: int
     card: dict[str, str]
 
+    def information(self) -> dict[str, object]:
+        """What `tfhub_transfer.json` is to say of the encoder."""
+        return self.card | {
+            "dialect": "bert",
+            "dimension": self.shape.hidden,
+            "layers": self.shape.layers,
+            "outputs": ["default", "pooled_output", "sequence_output", "encoder_outputs"],
+            "lower_case": self.lower_case,
+            "strip_accents": self.strip_accents,
+            "sequence_length": self.sequence_length,
+            "pooling": _pooling(self.shape),
+            "activation": self.shape.activation,
+            "made_by": self.family,
+        }
+
+
+def _pooling(shape: hub_format.BertShape) -> str:
+    if shape.mean_pooling:
+        return "mean"
+    return "pooler" if shape.pooler else "first"
+
 
 def is_bert_folder(source: Path) -> bool:
     """Whether a path looks like a Hugging Face folder, broken or not."""
-    return (source / "config.json").is_file() or (source / "model.safetensors").is_file()
+    return (source / "config.json").is_file() or tensor_files.has_weights(source)
 
 
-def read(source: Path) -> BertFolder:
+def read(source: Path, work: Path) -> BertFolder:
     """Reads a folder with `config.json`, `model.safetensors` and `vocab.txt`.
 
-    A `1_Pooling/config.json` that asks for the mean of the tokens sets `shape.mean_pooling`, and
-    the pooler's weights, which sentence-transformers does not use, are left out.
+    Weights may lie in several files (`model.safetensors.index.json`), in half precision, too; the
+    vocabulary may be in `tokenizer.json` alone. A `1_Pooling/config.json` of sentence-transformers
+    says what `pooled_output` is, the mean of the tokens or the first one, and the pooler's weights,
+    which it does not use, are left out. Otherwise it is the pooler's, where there is one, or the
+    first token.
+
+    Args:
+        source: The folder.
+        work: A folder for a vocabulary that is in `tokenizer.json` alone.
 
     Raises:
-        InputError: A file is missing, unreadable or truncated; the model is no BERT with absolute
-            positions and GELU; tensors are missing or don't have the shapes that `config.json`
-            says.
+        InputError: A file is missing, unreadable or truncated; the model is of no known family, or
+            has no absolute positions or another activation; tensors are missing or don't have the
+            shapes that `config.json` says.
 
     Example:
 
-        folder = read(Path("all-MiniLM-L6-v2"))
+        folder = read(Path("all-MiniLM-L6-v2"), Path("scratch"))
         folder.shape.hidden  # 384
     """
     config = _read_config(source)
+    family = FAMILIES[config["model_type"]]
     settings = _read_settings(source)
-    vocab = _read_vocabulary(source, config)
-    shape = _bert_shape(config, _pools_by_mean(source), source)
+    vocab = _read_vocabulary(_vocabulary_file(source, work), config)
+    shape, pooling = _bert_shape(config, family, source), _read_pooling(source)
+    tensors = _plain_names(tensor_files.read_folder(source), family)
+    # A BERT that was trained for each token has no pooler.
+    pooler = family.has_pooler and pooling is None and _has_pooler(tensors)
+    shape = dataclasses.replace(shape, mean_pooling=pooling == "mean", pooler=pooler)
     return BertFolder(
+        source=source,
+        family=config["model_type"],
         shape=shape,
-        values=_hub_weights(_read_tensors(source / "model.safetensors"), shape, source),
+        values=_hub_weights(tensors, family, shape, source),
         vocab=vocab,
         lower_case=settings["lower_case"],
         strip_accents=settings["strip_accents"],
@@ -144,34 +165,41 @@ def _read_json(path: Path, needed: bool = True) -> Config:
 
 
 def _read_config(source: Path) -> Config:
-    missing = [name for name in _HUGGING_FACE_FILES if not (source / name).is_file()]
-    if missing:
-        raise InputError(
-            f"A Hugging Face BERT folder holds {', '.join(_HUGGING_FACE_FILES)}; {missing[0]} is "
-            "missing. "
-            f"Received: {source}"
-        )
+    _require(source, "config.json")
     config = _read_json(source / "config.json")
-    expected = {
-        "model_type": "bert",
-        "hidden_act": "gelu",
-        "position_embedding_type": "absolute",
-    }
-    for key, value in expected.items():
+    name = config.get("model_type")
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise InputError(
+            f"Only folders whose config.json has a model_type of {', '.join(FAMILIES)} can be "
+            f"converted; take a model of such a family. Received: {name!r} in {source}"
+        )
+    _require(source, tensor_files.WEIGHTS, tensor_files.INDEX)
+    _require(source, "vocab.txt", "tokenizer.json")
+    for key, value in FAMILIES[name].fixed.items():
         # What config.json leaves out is transformers' default, which is the value expected here.
-        found = config.get(key, None if key == "model_type" else value)
+        found = config.get(key, value)
         if found != value:
             raise InputError(
-                f"Only BERT folders whose config.json has {key} {value!r} can be converted. "
+                f"Only folders of {name} whose config.json has {key} {value!r} can be converted. "
                 f"Received: {found!r} in {source}"
             )
     return config
+
+
+def _require(source: Path, *names: str) -> None:
+    """One of these files must be there; the first is the usual one."""
+    if not any((source / name).is_file() for name in names):
+        raise InputError(
+            "A Hugging Face folder holds config.json, model.safetensors and vocab.txt (or "
+            f"tokenizer.json); {names[0]} is missing. Received: {source}"
+        )
 
 
 def _read_settings(source: Path) -> _Settings:
     """How the tokenizer was set, with the defaults of transformers."""
     paths = [source / f"{name}_config.json" for name in ("tokenizer", "sentence_bert")]
     tokenizer, sentence = (_read_json(path, needed=False) for path in paths)
+    tokenizer = _normalizer_settings(source) | tokenizer
     for key, wanted in _TOKENIZER.items():
         found = records.take(tokenizer, key, type(wanted), paths[0], wanted)
         if found != wanted:
@@ -195,8 +223,36 @@ def _read_settings(source: Path) -> _Settings:
     }
 
 
-def _read_vocabulary(source: Path, config: Config) -> Path:
-    path = source / "vocab.txt"
+def _normalizer_settings(source: Path) -> Config:
+    """What tokenizer.json says of case, accents and Chinese, as tokenizer_config.json calls it."""
+    path = source / "tokenizer.json"
+    told = records.take(_read_json(path, needed=False), "normalizer", dict, path, {})
+    return {ours: told[key] for ours, key in _NORMALIZER.items() if key in told}
+
+
+def _vocabulary_file(source: Path, work: Path) -> Path:
+    """The folder's vocab.txt, or one made of its tokenizer.json."""
+    if (source / "vocab.txt").is_file():
+        return source / "vocab.txt"
+    path = source / "tokenizer.json"
+    model = records.take(_read_json(path), "model", dict, path, {})
+    numbers = records.take(model, "vocab", dict, path, {}) if _is_word_pieces(model) else {}
+    pieces = {number: piece for piece, number in numbers.items() if isinstance(number, int)}
+    if not pieces or sorted(pieces) != list(range(len(numbers))):
+        raise InputError(
+            "Without vocab.txt, tokenizer.json must hold a WordPiece vocabulary whose numbers are "
+            f"0, 1, 2 and so on. Received: {model.get('type')!r} in {path}"
+        )
+    made = work / "vocab.txt"
+    made.write_text("".join(f"{pieces[i]}\n" for i in range(len(pieces))), encoding="utf-8")
+    return made
+
+
+def _is_word_pieces(model: Config) -> bool:
+    return model.get("type") == "WordPiece" and model.get("continuing_subword_prefix") == "##"
+
+
+def _read_vocabulary(path: Path, config: Config) -> Path:
     try:
         pieces = hub_format.read_vocabulary(path)
     except UnicodeDecodeError as error:
@@ -209,7 +265,7 @@ def _read_vocabulary(source: Path, config: Config) -> Path:
         raise InputError(
             f"vocab.txt must hold each piece once. Received: {twice!r} twice in {path}"
         )
-    if len(pieces) > records.take(config, "vocab_size", int, source, len(pieces)):
+    if len(pieces) > records.take(config, "vocab_size", int, path, len(pieces)):
         raise InputError(
             f"vocab.txt must not be longer than config.json's vocab_size {config['vocab_size']}. "
             f"Received: {len(pieces)} word pieces in {path}"
@@ -217,76 +273,81 @@ def _read_vocabulary(source: Path, config: Config) -> Path:
     return path
 
 
-def _pools_by_mean(source: Path) -> bool:
-    """Whether the folder's `pooled_output` is the mean of its tokens."""
-    pooling = _read_json(source / "1_Pooling" / "config.json", needed=False)
-    return bool(pooling.get("pooling_mode_mean_tokens", False))
-
-
-def _bert_shape(config: Config, mean: bool, source: Path) -> hub_format.BertShape:
-    try:
-        shape = hub_format.BertShape(
-            layers=int(config["num_hidden_layers"]),
-            hidden=int(config["hidden_size"]),
-            heads=int(config["num_attention_heads"]),
-            intermediate=int(config["intermediate_size"]),
-            vocabulary=int(config["vocab_size"]),
-            positions=int(config["max_position_embeddings"]),
-            segments=int(config.get("type_vocab_size", 2)),
-            epsilon=float(config.get("layer_norm_eps", 1e-12)),
-            dropout=float(config.get("hidden_dropout_prob", 0.1)),
-            attention_dropout=float(config.get("attention_probs_dropout_prob", 0.1)),
-            mean_pooling=mean,
+def _read_pooling(source: Path) -> str | None:
+    """What sentence-transformers makes of the tokens: `mean`, `first`, or it isn't told."""
+    path = source / "1_Pooling" / "config.json"
+    told = _read_json(path, needed=False)
+    modes = [key for key, value in told.items() if key.startswith("pooling_mode_") and value]
+    named = told.get("pooling_mode", modes)
+    modes = named if isinstance(named, list) else [named]
+    if not told or not modes:
+        return None
+    if len(modes) > 1 or str(modes[0]) not in _POOLINGS:
+        raise InputError(
+            "sentence-transformers' pooling must be the mean of the tokens or the first one "
+            "(pooling_mode_mean_tokens or pooling_mode_cls_token alone). Received: "
+            f"{' and '.join(map(str, modes))} in {path}"
         )
+    return _POOLINGS[str(modes[0])]
+
+
+def _has_pooler(tensors: Arrays) -> bool:
+    return any(name.startswith("pooler.") for name in tensors)
+
+
+def _bert_shape(config: Config, family: Family, source: Path) -> hub_format.BertShape:
+    # The activations of transformers have more names than there are functions.
+    act = str(config.get(family.activation, "gelu"))
+    if act not in ACTIVATIONS:
+        raise InputError(
+            f"config.json's {family.activation} must be one of {', '.join(ACTIVATIONS)}. "
+            f"Received: {act!r} in {source}"
+        )
+    rates = {ours: key for ours, key in family.rates.items() if key in config}
+    try:
+        sizes: Config = {ours: int(config[key]) for ours, key in family.sizes.items()}
+        sizes |= {ours: float(config[key]) for ours, key in rates.items()}
+        segments = int(config.get("type_vocab_size", 2)) if family.has_segments else 0
+        shape = hub_format.BertShape(**sizes, segments=segments, activation=ACTIVATIONS[act])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"config.json must give BERT's sizes as numbers ({error!r}). Received: "
             f"{source / 'config.json'}"
         ) from error
-    sizes = (shape.hidden, shape.intermediate, shape.vocabulary, shape.positions, shape.segments)
-    if not 1 <= shape.layers <= _MOST_LAYERS or min(sizes) < 1:
+    needed = [*(sizes[each] for each in family.sizes), *([segments] if family.has_segments else [])]
+    if not 1 <= shape.layers <= _MOST_LAYERS or min(needed) < 1:
         raise InputError(
             f"config.json must give BERT's sizes as numbers above 0, and up to {_MOST_LAYERS} "
             f"layers. Received: {shape} in {source}"
         )
-    if shape.heads < 1 or shape.hidden % shape.heads:
+    if shape.hidden % shape.heads:
         raise InputError(
-            "config.json's hidden_size must be a multiple of num_attention_heads. "
+            f"config.json's {family.sizes['hidden']} must be a multiple of "
+            f"{family.sizes['heads']}. "
             f"Received: {shape.hidden} and {shape.heads} in {source}"
         )
     return shape
 
 
-def _read_tensors(path: Path) -> dict[str, np.ndarray]:
-    opening.require(path)
-    try:
-        tensors = safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"model.safetensors can't be read, it may be truncated ({error}). Received: {path}"
-        ) from error
-    # A model with a head keeps the encoder under "bert."; old ones say gamma and beta.
+def _plain_names(tensors: Arrays, family: Family) -> dict[str, np.ndarray]:
+    """A model with a head has a prefix before the encoder's names; old ones say gamma and beta."""
     renamed = {}
     for name, value in tensors.items():
-        name = name.removeprefix("bert.")
-        name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
-        renamed[name.replace("LayerNorm.beta", "LayerNorm.bias")] = value
+        name = name.removeprefix(family.prefix)
+        part, dot, kind = name.rpartition(".")
+        renamed[part + dot + {"gamma": "weight", "beta": "bias"}.get(kind, kind)] = value
     return renamed
 
 
 def _hub_weights(
-    tensors: Arrays, shape: hub_format.BertShape, source: Path
+    tensors: Arrays, family: Family, shape: hub_format.BertShape, source: Path
 ) -> dict[str, np.ndarray]:
     """Hugging Face's arrays under TF Hub's names, in TF Hub's shapes."""
-    names = list(_NAMES)
-    for index in range(shape.layers):
-        at = (f"encoder.layer.{index}.", f"transformer/layer_{index}/")
-        names += [(at[0] + theirs, at[1] + ours, turned) for theirs, ours, turned in _LAYER_NAMES]
-    values, wanted = {}, hub_format.bert_variable_shapes(shape)
-    for theirs, ours, turned in names:
-        if ours in wanted:
-            values[ours] = _fitted(tensors, theirs, wanted[ours], turned, source)
-    return values
+    return {
+        # PyTorch keeps a dense layer's kernel as [outputs, inputs].
+        ours: _fitted(tensors, family.tensor(ours), wanted, ours.endswith("/kernel"), source)
+        for ours, wanted in hub_format.bert_variable_shapes(shape).items()
+    }
 
 
 def _fitted(
@@ -294,9 +355,8 @@ def _fitted(
 ) -> np.ndarray:
     if name not in tensors:
         raise InputError(
-            f"model.safetensors has no tensor {name!r}, which a BERT encoder with this config.json "
-            "needs. "
-            f"Received: {source}"
+            f"The weights have no tensor {name!r} of floating-point numbers, which an encoder with "
+            f"this config.json needs. Received: {source}"
         )
     value = tensors[name].T if turned else tensors[name]
     # TF Hub keeps the attention heads apart, PyTorch has them in one axis.
@@ -307,11 +367,28 @@ def _fitted(
         flat = (math.prod(wanted),)
     if value.shape != flat:
         raise InputError(
-            f"The tensor {name!r} of model.safetensors must have shape "
+            f"The tensor {name!r} must have shape "
             f"{flat[::-1] if turned else flat}, "
             f"as config.json says. Received: {tensors[name].shape} in {source}"
         )
     return np.ascontiguousarray(value, dtype=np.float32).reshape(wanted)
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    """By its definition: x times the share of a normal distribution below x."""
+    return x * scipy.special.ndtr(x)
+
+
+def _gelu_new(x: np.ndarray) -> np.ndarray:
+    """Hendrycks and Gimpel's approximation by tanh, said by the logistic function."""
+    return x * scipy.special.expit(math.sqrt(8.0 / math.pi) * (x + 0.044715 * x**3))
+
+
+def _relu(x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0.0, x, 0.0)
+
+
+_REFERENCE_ACTIVATIONS = {"gelu": _gelu, "gelu_new": _gelu_new, "relu": _relu}
 
 
 def reference_outputs(
@@ -321,7 +398,9 @@ def reference_outputs(
     mask: np.ndarray,
     types: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """BERT's forward pass (Devlin et al. 2019, https://arxiv.org/abs/1810.04805) in float64.
+    """The forward pass of BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805) in float64.
+
+    With what the other families leave out or add, as the shape says.
 
     Args:
         values: Weights under TF Hub's names.
@@ -337,19 +416,22 @@ def reference_outputs(
     w = {name: value.astype(np.float64) for name, value in values.items() if "word" not in name}
     x = values["word_embeddings/embeddings"][ids].astype(np.float64)
     x = x + w["position_embedding/embeddings"][: ids.shape[1]]
-    x = x + w["type_embeddings/embeddings"][types]
+    x = x + (w["type_embeddings/embeddings"][types] if shape.segments else 0.0)
     x = _reference_norm(x, w, "embeddings/layer_norm", shape)
+    if shape.width != shape.hidden:
+        x = x @ w["embedding_projection/kernel"] + w["embedding_projection/bias"]
     for index in range(shape.layers):
         at = f"transformer/layer_{index}"
         x = x + _reference_attention(x, mask, w, f"{at}/self_attention")
         x = _reference_norm(x, w, f"{at}/self_attention_layer_norm", shape)
         wide = x @ w[f"{at}/intermediate/kernel"] + w[f"{at}/intermediate/bias"]
-        # GELU by its definition: x times the share of a normal distribution below x.
-        wide = wide * scipy.special.ndtr(wide)
+        wide = _REFERENCE_ACTIVATIONS[shape.activation](wide)
         x = x + wide @ w[f"{at}/output/kernel"] + w[f"{at}/output/bias"]
         x = _reference_norm(x, w, f"{at}/output_layer_norm", shape)
     if shape.mean_pooling:
         return x, (x * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
+    if not shape.pooler:
+        return x, x[:, 0]
     return x, np.tanh(x[:, 0] @ w["pooler_transform/kernel"] + w["pooler_transform/bias"])
 
 

@@ -361,7 +361,7 @@ def _checked(folder: Path, handle: str) -> Path:
         problem = f"it has no {GRAPH}"
     raise InputError(
         f"this isn't a SavedModel: {problem}; expected a folder with {GRAPH} and variables, or a "
-        f"Hugging Face BERT with config.json, model.safetensors, vocab.txt. Received: {handle}"
+        f"Hugging Face model with config.json, model.safetensors, vocab.txt. Received: {handle}"
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from tfhub_transfer.encoders import conversion, hub_format
 from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.encoders.families import ACTIVATIONS
 from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual
@@ -52,14 +53,14 @@ class Anatomy:
         """
         values = {name: weight.value.numpy() for name, weight in bert_weights(encoder).items()}
         vocab = encoder.folder / "assets" / "vocab.txt"
-        shape = _shape(values)
+        info = encoder.source.information
+        shape = _shape(values, info)
         if shape is None or not vocab.is_file():
             raise InputError(
-                "a student is cut out of a BERT encoder with TF Hub's names of variables and "
-                "assets/vocab.txt, such as `tfhub-transfer convert` writes. "
-                f"Received: {encoder.handle}"
+                "a student is cut out of a BERT encoder with TF Hub's names of variables, "
+                "assets/vocab.txt and word vectors as wide as its layers, such as `tfhub-transfer "
+                f"convert` writes of most. Received: {encoder.handle}"
             )
-        info = encoder.source.information
         lower_case = info.get("lower_case", encoder.do_lower_case)
         pieces = hub_format.read_vocabulary(vocab)
         return cls(values, shape, pieces, bool(lower_case is not False), info)
@@ -193,8 +194,11 @@ def _check(teacher: hub_format.BertShape, layers: int, hidden: int) -> None:
         )
 
 
-def _shape(values: Mapping[str, np.ndarray]) -> hub_format.BertShape | None:
+def _shape(
+    values: Mapping[str, np.ndarray], info: Mapping[str, Any]
+) -> hub_format.BertShape | None:
     """The sizes, told by the variables; `None` if these aren't the ones of a BERT."""
+    pooler = "pooler_transform/kernel" in values
     try:
         layers = sum(name.endswith("self_attention/query/kernel") for name in values)
         hidden, heads, _ = values["transformer/layer_0/self_attention/query/kernel"].shape
@@ -205,8 +209,11 @@ def _shape(values: Mapping[str, np.ndarray]) -> hub_format.BertShape | None:
             intermediate=values["transformer/layer_0/intermediate/kernel"].shape[1],
             vocabulary=len(values[_WORDS]),
             positions=len(values["position_embedding/embeddings"]),
-            segments=len(values["type_embeddings/embeddings"]),
-            mean_pooling="pooler_transform/kernel" not in values,
+            segments=len(values.get("type_embeddings/embeddings", ())),
+            # No variable tells the first token from the mean, nor one activation from another.
+            mean_pooling=not pooler and info.get("pooling") != "first",
+            pooler=pooler,
+            activation=ACTIVATIONS.get(str(info.get("activation")), "gelu"),
         )
     except (KeyError, ValueError):
         return None

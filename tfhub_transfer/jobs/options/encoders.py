@@ -19,7 +19,9 @@ class ConvertJob(Trust):
     """The options of `convert`."""
 
     source: Path = argument(
-        help="the folder of a Hugging Face BERT, or a text file of word vectors", metavar="SOURCE"
+        help="the folder of a Hugging Face BERT, DistilBERT or ELECTRA, or a text file of word "
+        "vectors",
+        metavar="SOURCE",
     )
     output: Path = option(help="the encoder", metavar="DIR")
     method: str = option(
