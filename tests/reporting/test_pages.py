@@ -430,7 +430,7 @@ def _row_scores(rows: list[dict[str, Any]], names: list[str]) -> dict[str, float
     return {name: float(np.mean([row[name] for row in rows])) for name in names}
 
 
-def _answer_report() -> tuple[Report, list[str], list[str]]:
+def _answer_report(monkeypatch: pytest.MonkeyPatch) -> tuple[Report, list[str], list[str]]:
     contexts = [
         "The <b>bridge</b> of Rome was finished in 1990 by Ada. " + "And so on. " * 60,
         "Nobody knows. " * 3,
@@ -450,12 +450,14 @@ def _answer_report() -> tuple[Report, list[str], list[str]]:
     found = [{**row, "end": row["start"] + len(row["answer"])} for row in found]
     task = tt.tasks.QuestionAnswering(unanswerable=True)
     examples = Examples.from_lists(asked, labels, contexts)
-    report = evaluate(Fake(task, predict_text=lambda pairs: found), examples)
-    return report, contexts, asked
+    monkeypatch.setattr(answer_evaluation, "_answered", lambda trial: ([], found))
+    return evaluate(Fake(task), examples), contexts, asked
 
 
-def test_answers_are_marked_in_their_contexts(tmp_path: Path) -> None:
-    report, contexts, asked = _answer_report()
+def test_answers_are_marked_in_their_contexts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report, contexts, asked = _answer_report(monkeypatch)
     page, rows = saved(report, tmp_path)
     Parsed(page)
     marks = re.findall(r'<mark class="([^"]*)">([^<]*)</mark>', page)
