@@ -198,7 +198,7 @@ def test_texts_are_grouped_by_language_where_there_are_several() -> None:
     assert list(languages) == ["de", "en"]
     np.testing.assert_array_equal(np.flatnonzero(languages["en"]), range(30))
     np.testing.assert_array_equal(np.flatnonzero(languages["de"]), range(30, 55))
-    alone = named([*english, *english, *french])
+    alone = named([*english, *english, *french, *(["ok"] * 30)])
     assert not [name for by, name in alone if by == slicing.LANGUAGE]
 
 
