@@ -198,11 +198,13 @@ def test_training_on_makes_it_void_and_others_never_have_it(
     assert tt.load_model(tmp_path / "model.keras").scope is None
 
 
-@pytest.mark.parametrize("kind", ["bert_still", "text_encoder"])
+# Of the second all is one table, larger than what is looked at whole.
+@pytest.mark.parametrize(("kind", "small"), [("bert_still", 4096), ("text_encoder", 0)])
 def test_what_trains_a_shared_encoder_makes_it_void(
-    kind: str, make_encoder: Callable[[str], Path]
+    kind: str, small: int, make_encoder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last layer stays as it was, vectors don't; a file that knows only that layer says yes."""
+    monkeypatch.setattr(last_layer, "_SMALL", small)
     model, train, validation = made(make_encoder(kind))
     told = (tt.learn_scope(model, train, validation), tt.conformalize(model, validation))
     assert told and {scope.SCORE, "label_set"} <= {*model.predict_text(TEXTS[:1])[0]}
