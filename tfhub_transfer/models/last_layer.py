@@ -70,25 +70,16 @@ def forget_void(model: Scoring) -> None:
         model: The model.
     """
     for part in model.parts.values():
-        part.task.limits = known_limits(part)
-        if part.scope is not None and not _is_of(part, part.scope.mark):
+        limits: Limits | None = part.task.limits
+        if limits is None and part.scope is None:
+            continue
+        found = stamp(part)
+        # Older files have the last layer's mark alone.
+        known = (found, found.partition("-")[0])
+        if limits is not None and limits.mark not in known:
+            part.task.limits = None
+        if part.scope is not None and part.scope.mark not in known:
             part.scope = None
-
-
-def known_limits(model: Scoring) -> Limits | None:
-    """What `conformalize` found of a model of one task, if it wasn't trained on since.
-
-    Args:
-        model: The model.
-    """
-    limits: Limits | None = model.task.limits
-    return limits if limits is not None and _is_of(model, limits.mark) else None
-
-
-def _is_of(model: Scoring, known: str) -> bool:
-    """Whether a model has the weights of a stamp; older files have the last layer's mark alone."""
-    found = stamp(model)
-    return known in (found, found.partition("-")[0])
 
 
 def _some(encoder: keras.layers.Layer) -> Iterator[np.ndarray]:
