@@ -57,7 +57,7 @@ def measured(model: tt.TransferModel, splits: list[tt.data.Examples], seed: int)
     train, validation, test = splits
     known, asked = (nearness.unit(model.encode_text(e.texts[0])) for e in (train, test))
     classes, truth = (model.task.encode(e.labels) for e in (train, test))
-    regression = contrasts.right(known, classes, asked, truth) / len(truth)
+    regression = float(contrasts.right(known, classes, asked, truth).mean())
     tt.fine_tune(model, train, validation, unfreeze="none", plan=tt.Plan(seed=seed, verbose=0))
     head = float((np.asarray(model.predict_scores(test)).argmax(axis=1) == truth).mean())
     return {"regression": regression, "head": head}
@@ -77,6 +77,7 @@ def run(name: str, shots: int, seed: int, options: Any) -> dict[str, Any]:
         made, started = few_shot.Contrast(model, rows, seed), time.process_time()
         with progress.stage("Judging", final=False) as stage:
             judged = made.cross_validated(stage)
+            kept = not contrasts.surely_worse(*judged)
             between = time.process_time()
             made.train(np.arange(len(rows)), stage)
     ended = time.process_time()
@@ -87,7 +88,8 @@ def run(name: str, shots: int, seed: int, options: Any) -> dict[str, Any]:
         "seed": seed,
         "off": off,
         "on": on,
-        "judged": dict(zip(("off", "on"), judged)),
+        "judged": dict(zip(("off", "on"), (float(each.mean()) for each in judged))),
+        "kept": kept,
         "cpu_seconds": {"judging": between - started, "drawing": ended - between},
     }
 
@@ -114,7 +116,7 @@ def set_fit(name: str, shots: int, seed: int, options: Any) -> dict[str, Any]:
 
 def auto(line: dict[str, Any]) -> dict[str, float]:
     """What is kept."""
-    found: dict[str, float] = line["on" if line["judged"]["on"] > line["judged"]["off"] else "off"]
+    found: dict[str, float] = line["on" if line["kept"] else "off"]
     return found
 
 
@@ -139,7 +141,7 @@ def _cells(own: list[dict[str, Any]], peers: list[dict[str, float]]) -> list[str
         three = [[e["off"][way], e["on"][way], auto(e)[way]] for e in own]
         cells += [_shown(column) for column in zip(*three)]
         if way == "regression":
-            cells.append(f"{sum(e['judged']['on'] > e['judged']['off'] for e in own)}")
+            cells.append(f"{sum(e['kept'] for e in own)}")
     spent = [e["cpu_seconds"] for e in own if "cpu_seconds" in e]
     cells.append(" + ".join(_median(spent, key) for key in ("judging", "drawing")))
     cells.append(_shown([each["accuracy"] for each in peers]))

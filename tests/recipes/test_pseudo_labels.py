@@ -104,8 +104,8 @@ def test_what_labels_are_worth_is_a_count_of_right_answers() -> None:
     for each in range(pseudo_labels.FOLDS):
         right += contrasts.right(
             known[fold != each], classes[fold != each], known[fold == each], classes[fold == each]
-        )
-    right += contrasts.right(known, classes, *validation)
+        ).sum()
+    right += contrasts.right(known, classes, *validation).sum()
     assert found.right[""] == right
     # With: of all labels, asked by validation alone.
     alone = pseudo_labels.judge(known[:2], classes[:2], vectors, validation)

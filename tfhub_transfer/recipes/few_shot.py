@@ -1,6 +1,7 @@
 """Few labels: before the head learns, the encoder draws texts of a class together."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,7 +31,9 @@ from tfhub_transfer.training.unfreezing import groups_to_thaw
 MODES = ("auto", "on", "off")
 # Training texts a class, in the mean, below which `auto` tries it.
 FEW = 64
-STEPS, FOLDS = 40, 3
+# Steps, of few and of many texts; between them each text is seen some eight times. And folds: two
+# have half of the texts to learn from, but three would take twice as long.
+FEWEST_STEPS, STEPS, PASSES, FOLDS = 8, 40, 8, 2
 # The share of the texts that none of is cut; one long text makes all of its batch as long.
 _UNCUT = 95
 _LEAST_LENGTH = 8
@@ -59,13 +62,14 @@ class FewShot(Stage):
     """Draws the vectors of a class's texts together, and those of other classes apart.
 
     Supervised contrastive learning (Khosla et al. 2020) over the encoder's layers, all but a BERT's
-    embeddings, in 40 steps on 32 texts each; as SetFit (Tunstall et al. 2022) does with pairs. The
-    head and what thaws train afterwards as ever, from there.
+    embeddings, in 8 to 40 steps on up to 32 texts each; as SetFit (Tunstall et al. 2022) does with
+    pairs. The head and what thaws train afterwards as ever, from there.
 
-    With `"auto"` it is tried where there are fewer than 64 training texts a class, and kept if more
-    of them are answered rightly by three-fold cross-validation with it than without: each fold by
-    logistic regression on vectors of an encoder that hasn't seen it. Weights of rows count for what
-    trains afterwards alone, but for rows of weight 0, which nothing learns from.
+    With `"auto"` it is tried where there are fewer than 64 training texts a class, and kept unless
+    by two-fold cross-validation fewer of them are answered rightly with it than without, by more
+    than one standard error of the difference: each fold by logistic regression on vectors of an
+    encoder that hasn't seen it. Weights of rows count for what trains afterwards alone, but for
+    rows of weight 0, which nothing learns from.
 
     Args:
         mode: `"auto"`, or `"on"` to do it unjudged.
@@ -103,7 +107,7 @@ class FewShot(Stage):
             made = Contrast(training.model, training.train, training.plan.seed)
             forced = self.mode == "on" or ends is not None
             outcome = made.forced(stage) if forced else made.judged(stage)
-        self._tell(training, outcome, made.rate, time.perf_counter() - started)
+        self._tell(training, outcome, made, time.perf_counter() - started)
 
     def _needless(self, training: Training) -> str | None:
         """Says that there are more texts than it is tried for; `None` if there aren't."""
@@ -112,13 +116,13 @@ class FewShot(Stage):
             return None
         return f"it is for fewer than {FEW} training texts a class. Received: {mean:,.0f}"
 
-    def _tell(self, training: Training, outcome: Outcome, rate: Any, seconds: float) -> None:
+    def _tell(self, training: Training, outcome: Outcome, made: "Contrast", seconds: float) -> None:
         history = training.history
         history.plan[self.name] = {
             "epochs": 1,
-            "steps": STEPS,
-            "learning_rate": rate[0],
-            "chosen_by": {"learning_rate": rate[1]},
+            "steps": made.steps,
+            "learning_rate": made.rate[0],
+            "chosen_by": {"learning_rate": made.rate[1]},
             "judged_by": "cross-validation" if outcome.before is not None else "nothing",
         }
         history.outcomes.append(outcome)
@@ -180,6 +184,25 @@ def unsuitable(model: TransferModel, train: Any) -> str | None:
     return None
 
 
+def steps(count: int) -> int:
+    """In how many steps so many texts are drawn together.
+
+    Args:
+        count: How many texts.
+
+    Example:
+
+    >>> [steps(16), steps(64), steps(1000)]
+    [8, 16, 40]
+    """
+    return min(max(FEWEST_STEPS, math.ceil(PASSES * count / contrasts.BATCH)), STEPS)
+
+
+def _longer(count: int) -> float:
+    """How much longer fewer steps are: 8 would go less than half as far as 40 of the same rate."""
+    return math.sqrt(STEPS / count)
+
+
 def _examples(train: Any) -> Any:
     return train.examples if isinstance(train, Rows) else train
 
@@ -193,7 +216,8 @@ class Contrast:
         seed: Seed of all that is drawn.
 
     Attributes:
-        rate: The peak of the learning rate, and what chose it.
+        steps: How many steps it trains on all the texts.
+        rate: The peak of the learning rate in these, and what chose it.
     """
 
     def __init__(self, model: TransferModel, rows: Rows, seed: int) -> None:
@@ -202,7 +226,9 @@ class Contrast:
         self._classes = np.asarray(model.task.encode(rows.examples.labels))
         self._layout, self._texts = model.layout, rows.examples.texts
         self._ids = self._cut()
-        self.rate = planning.usual_rate(encoder, [model.task])
+        self.steps = steps(len(self._classes))
+        usual, chosen = planning.usual_rate(encoder, [model.task])
+        self.rate = usual * _longer(self.steps), chosen
         with model.distribute_strategy.scope():
             unit = keras.layers.UnitNormalization(dtype="float32", name="unit")(model.features)
             self._model = keras.Model(model.inputs, unit, name="contrast")
@@ -222,20 +248,20 @@ class Contrast:
         Args:
             stage: What shows how far it is.
         """
-        stage.total = STEPS
+        stage.total = self.steps
         loss = self.train(np.arange(len(self._classes)), stage)
         return Outcome(FEW_SHOT, "loss", 0, 1, loss)
 
     def judged(self, stage: progress.Stage) -> Outcome:
-        """Trains, if that is better by cross-validation; if not, all is as it was.
+        """Trains, unless that is worse by cross-validation; if it is, all is as it was.
 
         Args:
             stage: What shows how far it is.
         """
-        stage.total = STEPS * (FOLDS + 1)
-        without, tried = self.cross_validated(stage)
-        # Of two that are alike the one that changes nothing.
-        if tried <= without:
+        stage.total = self.steps + FOLDS * steps(len(self._classes) * (FOLDS - 1) // FOLDS)
+        right = self.cross_validated(stage)
+        without, tried = (float(each.mean()) for each in right)
+        if contrasts.surely_worse(*right):
             return Outcome(FEW_SHOT, "accuracy", 0, None, without, without, tried)
         self.train(np.arange(len(self._classes)), stage)
         return Outcome(FEW_SHOT, "accuracy", 0, 1, tried, without, tried)
@@ -250,8 +276,9 @@ class Contrast:
         Raises:
             InputError: If the loss is no finite number.
         """
-        chosen = [rows[each] for each in contrasts.draws(self._classes[rows], STEPS, self._seed)]
-        size_schedule(self._model.optimizer, STEPS)
+        count = steps(len(rows))
+        chosen = [rows[each] for each in contrasts.draws(self._classes[rows], count, self._seed)]
+        size_schedule(self._model.optimizer, count)
         callbacks: list[keras.callbacks.Callback] = [FiniteLoss()]
         callbacks += [] if stage is None else [_Counted(stage)]
         told = self._model.fit(
@@ -273,15 +300,19 @@ class Contrast:
         for variable, value in self._start:
             variable.assign(value)
 
-    def cross_validated(self, stage: progress.Stage) -> tuple[float, float]:
-        """Accuracy on folds that were left out, without and with; all is as it was then.
+    def cross_validated(self, stage: progress.Stage) -> tuple[np.ndarray, np.ndarray]:
+        """Which texts are answered rightly where their fold was left out; all is as it was then.
 
         Args:
             stage: What shows how far it is.
+
+        Returns:
+            Without and with it, bool `[n]` each.
         """
         classes, rows = self._classes, np.arange(len(self._classes))
         fold = contrasts.folds(classes, FOLDS, self._seed)
-        before, found = self.vectors(rows), [0, 0]
+        before = self.vectors(rows)
+        found = np.empty((2, len(rows)), bool)
         for each in range(FOLDS):
             known, asked = rows[fold != each], rows[fold == each]
             self.train(known, stage)
@@ -289,8 +320,8 @@ class Contrast:
             self.reset()
             for way, made in enumerate((before, after)):
                 given = made[known], classes[known], made[asked], classes[asked]
-                found[way] += contrasts.right(*given)
-        return found[0] / len(rows), found[1] / len(rows)
+                found[way, asked] = contrasts.right(*given)
+        return found[0], found[1]
 
     def _cut(self) -> dict[str, tf.RaggedTensor]:
         """Ids of the texts, of which the longest are cut."""

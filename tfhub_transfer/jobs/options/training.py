@@ -292,7 +292,7 @@ class FewLabels:
     few_shot: str = option(
         "off",
         "before the head learns, the encoder draws texts of a class together; auto: of fewer than "
-        "64 training texts a class, kept where cross-validation on them is better with it",
+        "64 training texts a class, kept unless cross-validation on them is worse with it",
         choices=("auto", "on", "off"),
     )
     unlabelled: str | None = option(
