@@ -154,6 +154,7 @@ INNER_FLOORS = {
         ["training"],
         ["back_translating", "demonstration", "distilling"],
         ["pseudo_labelling"],
+        ["described_classes"],
         ["__init__"],
     ],
     "models": [
@@ -188,7 +189,7 @@ INNER_FLOORS = {
             "zero_shot",
         ],
         ["distillation", "few_shot", "lessons", "pseudo_labels"],
-        ["encoder_distillation"],
+        ["class_descriptions", "encoder_distillation"],
         ["__init__"],
     ],
     "recipes/active_learning": [

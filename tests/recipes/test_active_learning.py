@@ -323,6 +323,32 @@ def test_several_classes_a_text(chooser: Any) -> None:
     assert any(each is not None for each in found.predicted)
 
 
+def test_pairs_are_chosen_by_vectors_of_pairs(chooser: Any, text_encoder: Path) -> None:
+    firsts, seconds = TEXTS[:20], [f"it is {text.split()[1]}" for text in TEXTS[20:40]]
+    pairs = list(zip(firsts, seconds))
+    model = tt.build_model(str(text_encoder), tt.tasks.Classification(["x", "y"], pair=True))
+    vectors = model.compute_features(tt.data.Examples.from_lists(firsts, text_pair=seconds))
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    expected = strategies.typical(given(vectors, count=5))
+    choose = chooser("typical", random_share=0)
+    assert sorted(choose.select(pairs, count=5).rows) == sorted(expected)
+    # Both texts of a pair tell it from others.
+    assert sorted(choose.select([("a", "b"), ("A", " b"), ("b", "a"), ("a", " ")]).rows) == [0, 2]
+    aside = chooser(random_share=0.5).measures([("a", "b c"), ("a b", "c"), ("A", " b  c")])
+    assert aside[0] == aside[2]
+    places = [chooser()._place(each) for each in (("a", "b c"), ("a b", "c"))]
+    assert places[0] != places[1]
+
+
+def test_a_model_reads_what_it_chooses_among(text_encoder: Path) -> None:
+    for pair, texts in ((True, ["a", "b"]), (False, [("a", "b"), ("c", "d")])):
+        task = tt.tasks.Classification(["x", "y"], pair=pair)
+        choose = Selector(tt.build_model(str(text_encoder), task), random_share=0)
+        what = "single texts" if pair else "pairs"
+        with pytest.raises(tt.InputError, match=f"a model of one task that reads {what}"):
+            choose.select(texts)
+
+
 def test_a_strategy_of_ones_own(chooser: Any) -> None:
     def first(given: Candidates) -> np.ndarray:
         return given.free[: given.count]
@@ -362,6 +388,9 @@ def test_all_is_asked_in_the_end(chooser: Any) -> None:
         (lambda make: make().select("a text"), "expected a list of texts"),
         (lambda make: make().judge(TEXTS, [None] * 60, [True]), "`tests` says of each text"),
         (lambda make: make().select(["a", 3]), "row 2 of the texts"),
+        (lambda make: make().select([("a", "b"), "c"]), "row 2 of the texts: expected a pair"),
+        (lambda make: make().select([("a", "b", "c")]), "row 1 of the texts: expected a pair"),
+        (lambda make: make().select([("a", None)]), "row 1 of the texts: every text must be"),
     ],
 )
 def test_mistakes(wrong: Any, message: str, chooser: Any) -> None:

@@ -73,13 +73,22 @@ def learn_scope(model: TransferModel, train: Examples, validation: Examples, see
     return {"rows": len(others), "kept": len(known), "numbers": known.shape[1]}
 
 
+def has_scope(task: Task) -> bool:
+    """Whether a task has a vector of a whole text, or pair, to be near to others.
+
+    Args:
+        task: The task.
+    """
+    return not (task.several or task.runs_again) and task.scoped
+
+
 def require_scope(task: Task) -> None:
     """Raises `InputError` if a task has no vector of a whole text, or pair, to be near to others.
 
     Args:
         task: The task.
     """
-    if task.several or task.runs_again or not task.scoped:
+    if not has_scope(task):
         raise InputError(
             "how near a text lies to those of the training (`--scope`) is said with classes, "
             "several labels, ordered classes and numbers of whole texts; leave it out. "

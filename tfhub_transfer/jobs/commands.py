@@ -82,7 +82,7 @@ COMMANDS = (
         "train",
         "train, evaluate and export a model",
         TrainJob,
-        "trainings.pseudo_labelling.train",
+        "trainings.described_classes.train",
     ),
     Command(
         "tune",

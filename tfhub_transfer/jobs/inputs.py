@@ -398,12 +398,12 @@ def undescribed(source: str, options: Sequence[str], expected: str) -> Iterator[
 
 
 @progress.stage("Reading", final=False)
-def read_texts(source: str, pair: bool, job: Form, known: Mapping[str, str]) -> list[Any]:
+def read_texts(source: str, pair: bool | None, job: Form, known: Mapping[str, str]) -> list[Any]:
     """The texts of a table, or of the lines of a `.txt` file; pairs as tuples.
 
     Args:
         source: The file's name.
-        pair: Whether there are two texts to each.
+        pair: Whether there are two texts to each; `None` if the table's columns tell.
         job: A job that may name columns, and with the options of `file_of`.
         known: What columns are called that the job doesn't name, if the table has them.
 
@@ -416,12 +416,14 @@ def read_texts(source: str, pair: bool, job: Form, known: Mapping[str, str]) -> 
     given: dict[str, str] = {n: column for n, column in asked.items() if column is not None}
     named = {**trained_on, **given}
     if reading.is_lines(file, reading.pair_columns([*named.values()]) if pair else ()):
-        chunks: Iterable[Sequence[object]] = reading.line_chunks(file, pair)
+        chunks: Iterable[Sequence[object]] = reading.line_chunks(file, bool(pair))
     else:
         table = reading.Table(file, reading.Asked(labels=False))
         has_usual = all(map(table.holds, trained_on.values()))
         columns = cast(ColumnNames, named if has_usual else given)
         read = data.stream(table, **columns, require_label=False)
+        if pair is None:
+            pair = read.is_pair
         if read.is_pair != pair:
             wanted = "one column of texts: name it with `--text`"
             wanted = "pairs: name both columns with `--text`, `--text-pair`" if pair else wanted

@@ -124,12 +124,14 @@ def encode_text(
 
 
 @progress.stage("Loading", final=False)
-def vector_model(source: Encodes, trust_code: bool = False) -> TransferModel:
+def vector_model(source: Encodes, trust_code: bool = False, pair: bool = False) -> TransferModel:
     """A model that encodes as `source` does; of an encoder one without a task.
 
     Args:
         source: As for `encode_text`.
         trust_code: As for `encode_text`.
+        pair: Whether the model of an encoder reads pairs of texts; one that is a model already
+            stays as it is.
 
     Raises:
         InputError: If there is no such model or encoder.
@@ -141,7 +143,8 @@ def vector_model(source: Encodes, trust_code: bool = False) -> TransferModel:
         if file is not None:
             return load_model(file, trust_code)
         source = Encoder(source, trust_code=trust_code)
-    return build_model(source, Regression(mean=0.0, deviation=1.0))  # any task, it isn't asked
+    # Any task, it isn't asked.
+    return build_model(source, Regression(mean=0.0, deviation=1.0, pair=pair))
 
 
 def model_file(source: str | os.PathLike[str]) -> Path | None:

@@ -19,19 +19,21 @@ from tfhub_transfer.tasks import Classification, MultiLabel
 ODD = 'a "good", film\nand\u2028more\x85\t\u202e; \x1d'
 ROWS = [Labelled(ODD, "b", "typical"), Labelled("NA", "NA", "random"), Labelled("3", "1", "given")]
 SETS = [Labelled(ODD, ("a", "b"), "typical"), Labelled("none", (), "margin")]
+PAIRS = [Labelled((ODD, "b"), "b", "typical"), Labelled(("b", ODD), "NA", "random")]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
-@pytest.mark.parametrize("rows", [ROWS, SETS])
+@pytest.mark.parametrize("rows", [ROWS, SETS, PAIRS])
 def test_labels_come_back_as_they_were(rows: list[Labelled], suffix: str, tmp_path: Path) -> None:
-    path, several = tmp_path / f"out.{suffix}", rows is SETS
-    kept = Kept(path, several)
+    path, several, pair = tmp_path / f"out.{suffix}", rows is SETS, rows is PAIRS
+    kept = Kept(path, several, pair=pair)
     assert not path.exists() and kept.rows == []
     for row in rows:
         kept.add([row])
-    again = Kept(path, several)
-    assert again.rows == rows and again.of(f" {ODD.upper()}") == rows[0]
-    assert again.take_back() == rows[-1] and Kept(path, several).rows == rows[:-1]
+    again = Kept(path, several, pair=pair)
+    odd = f" {ODD.upper()}"
+    assert again.rows == rows and again.of((odd, "B") if pair else odd) == rows[0]
+    assert again.take_back() == rows[-1] and Kept(path, several, pair=pair).rows == rows[:-1]
     assert again.of(rows[-1].text) is None
     # What `train` reads of it.
     again.add(rows[-1:])
@@ -41,7 +43,9 @@ def test_labels_come_back_as_they_were(rows: list[Labelled], suffix: str, tmp_pa
     own = [row.label if isinstance(row.label, str) else [*row.label] for row in rows]
     assert list(map(list if several else str, task.read_labels(read.labels))) == own
     if suffix != "tsv":
-        assert read.texts[0] == [row.text.replace("\u2028", " ") for row in rows]
+        firsts = [row.text[0] if pair else row.text for row in rows]
+        assert read.texts[0] == [str(text).replace("\u2028", " ") for text in firsts]
+        assert read.is_pair == pair
 
 
 @pytest.mark.parametrize(
@@ -137,6 +141,25 @@ def test_what_is_skipped_is_kept_beside(tmp_path: Path) -> None:
         Skipped(tmp_path / "out.csv")
 
 
+def test_what_is_skipped_of_pairs_has_both_texts(tmp_path: Path) -> None:
+    skipped = Skipped(tmp_path / "out.csv", pair=True)
+    skipped.add((ODD, "b"))
+    assert Skipped(tmp_path / "out.csv", pair=True).texts == [(ODD, "b")]
+    with pytest.raises(tt.InputError, match="another file has that name"):
+        Skipped(tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_an_output_of_pairs_is_none_of_texts(pair: bool, tmp_path: Path) -> None:
+    Kept(tmp_path / "out.csv", False, pair=pair).add((PAIRS if pair else ROWS)[:1])
+    names = "text, label, reason" if pair else "text_a, text_b, label, reason"
+    with pytest.raises(tt.InputError, match=f"no file of `label`, with the columns {names}; "):
+        Kept(tmp_path / "out.csv", False, pair=not pair)
+    (tmp_path / "half.csv").write_text("text_a,text_b,label,reason\na,,x,given\n")
+    with pytest.raises(tt.InputError, match="a row without a text"):
+        Kept(tmp_path / "half.csv", False, pair=True)
+
+
 # Annotation tools -----------------------------------------------------------------------------
 
 ASKED = [Asked(ODD, "margin", "b", 0.7), Asked("rain", "random")]
@@ -144,7 +167,9 @@ ASKED = [Asked(ODD, "margin", "b", 0.7), Asked("rain", "random")]
 
 def answered(path: Path, content: str, task: Any = None, **named: Any) -> exchange.Answers:
     path.write_text(content, encoding="utf-8")
-    return exchange.read(tt.data.File(str(path)), task or Classification(), **named)
+    classes = named.pop("classes", None)
+    columns = exchange.AnswerColumns(**named)
+    return exchange.read(tt.data.File(str(path)), task or Classification(), columns, classes)
 
 
 def test_a_table_is_filled_in(tmp_path: Path) -> None:
@@ -230,6 +255,56 @@ def test_tables_of_ones_own(tmp_path: Path) -> None:
     sets = "text,label\na,x|y\nb,y\n"
     found = answered(tmp_path / "sets.csv", sets, MultiLabel())
     assert [row.label for row in found.rows] == [("x", "y"), ("y",)]
+
+
+ASKED_PAIRS = [Asked((ODD, "b"), "margin", "x", 0.7), Asked(("rain", "sun"), "random")]
+
+
+@pytest.mark.parametrize("form", exchange.FORMATS)
+def test_pairs_go_to_each_tool_and_back(form: str, tmp_path: Path) -> None:
+    suffix, write = exchange.FORMATS[form]
+    made = write(ASKED_PAIRS, False)
+    if form == "csv":
+        assert made.startswith("text_a,text_b,label,predicted,score,reason\n")
+        made = made.replace("rain,sun,", "rain,sun,y").replace(",b,,x,", ",b,x,x,")
+    elif form == "doccano":
+        rows = [json.loads(line) for line in made.split("\n")[:-1]]
+        # It shows one text.
+        assert rows[0]["text"] == f"{ODD}\n\nb" and rows[0]["label"] == ["x"]
+        rows[1]["label"] = ["y"]
+        made = "".join(json.dumps(row) + "\n" for row in rows)
+    else:
+        tasks = json.loads(made)
+        assert tasks[0]["predictions"][0]["result"][0]["to_name"] == "text_a"
+        config = exchange.label_studio_config(["x", "y"], several=False, pair=True)
+        assert '<Text name="text_b" value="$text_b"/>' in config and 'toName="text_a"' in config
+        made = json.dumps([studio(tasks[0], "x"), studio(tasks[1], "y")])
+    found = answered(tmp_path / f"back{suffix}", made, pair=True)
+    assert found.rows == [
+        Labelled((ODD, "b"), "x", "margin"),
+        Labelled(("rain", "sun"), "y", "random"),
+    ]
+
+
+def test_pairs_of_label_studio_are_read_by_anybody(tmp_path: Path) -> None:
+    task = {"data": {"text_a": "rain", "text_b": "sun", "reason": "random"}}
+    short = {"annotator": 1, "annotation_id": 2, "lead_time": 3.0, **task["data"], "label": "x"}
+    for name, rows in (("long", [studio(task, "x")]), ("short", [short])):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(rows))
+        read = tt.data.read(str(path))
+        assert read.texts == (["rain"], ["sun"]) and read.labels == ["x"]
+
+
+def test_pairs_of_ones_own_are_named_or_the_usual(tmp_path: Path) -> None:
+    named = {"text": "premise", "text_pair": "hypothesis", "pair": True}
+    found = answered(tmp_path / "own.csv", "premise,hypothesis,label\na,b,x\nA,B,x\n", **named)
+    assert found.rows == [Labelled(("a", "b"), "x", "given")]
+    assert answered(tmp_path / "usual.csv", "text_a,text_b,label\na,b,x\n", **named) == found
+    with pytest.raises(tt.InputError, match="no column 'text_b'"):
+        answered(tmp_path / "single.csv", "text_a,label\na,x\n", pair=True)
+    with pytest.raises(tt.InputError, match="line 2: a label without a text"):
+        answered(tmp_path / "half.csv", "text_a,text_b,label\na,,x\n", pair=True)
 
 
 @pytest.mark.parametrize(

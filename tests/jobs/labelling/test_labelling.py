@@ -164,11 +164,52 @@ def test_lines_have_no_columns(words: list[Any], tmp_path: Path, run: Any) -> No
     assert status == 2 and "lines of text have no columns" in err and "review" in err
 
 
-def test_pairs_are_refused(words: list[Any], tmp_path: Path, run: Any) -> None:
-    (tmp_path / "pairs.csv").write_text("text_a,text_b\na,b\n")
-    words = [*words[:2], tmp_path / "pairs.csv", *words[3:5], "--format", "csv"]
-    status, _, err = run(*words)
-    assert status == 2 and "expected one column of texts: name it with `--text`" in err
+@pytest.fixture
+def pairs(tmp_path: Path, words: list[Any]) -> list[Any]:
+    """The words of a command whose pool has pairs, one of them half and one of them twice."""
+    own = [f"{text},it is {text.split()[1]}" for text in TEXTS]
+    lines = ["premise,hypothesis", *own, "a half, ", own[0].upper()]
+    (tmp_path / "pool.csv").write_text("\n".join(lines) + "\n")
+    return [*words[:5], "--text", "premise", "--text-pair", "hypothesis", *words[7:]]
+
+
+def test_pairs_are_asked_with_both_texts(
+    pairs: list[Any], typed: list[str], tmp_path: Path, run: Any
+) -> None:
+    typed += ["1", "2"] * 10
+    more = ["--labels", "no,yes", "--random-share", "0.3"]
+    status, out, err = run(*pairs, *more, "--budget", "20")
+    assert status == 0, err
+    assert "2 of 42 pairs are blank or come again" in out and "[1 of 20" in out
+    first, *_ = found = rows(tmp_path)
+    assert f"text_a: {first['text_a']}\ntext_b: {first['text_b']}\n" in out
+    assert list(first) == ["text_a", "text_b", "label", "reason"] and len(found) == 20
+    assert {row["text_b"] for row in found} == {"it is good", "it is bad"}
+    assert len({row["text_a"] for row in found}) == 20
+    assert sum(row["reason"] == "random" for row in found) >= 6 and "random texts: accuracy" in out
+    typed += ["s", "q"]
+    assert run(*pairs, *more)[0] == 0
+    assert set(json.loads((tmp_path / "out.skipped.jsonl").read_text())) == {"text_a", "text_b"}
+    status, out, _ = run(*pairs, *more, "--format", "label-studio", "--batch", "99")
+    assert status == 0 and "19 pairs to label" in out and 'name="text_b"' in out
+    # What is written is what `train` reads.
+    words = ["train", "--task", "classification", "--data", tmp_path / "out.csv", *pairs[-2:]]
+    assert run(*words, "--output", tmp_path / "model", "--unfreeze", "none")[0] == 0
+    answers = tmp_path / "answers.csv"
+    answers.write_text("text_a,text_b,label\na book,it is good,yes\n")
+    status, out, _ = run(*pairs, *more, "--answers", answers)
+    assert status == 0 and "1 label is new, 0 known" in out
+    told = {"text_a": "a book", "text_b": "it is good", "label": "yes", "reason": "given"}
+    assert rows(tmp_path)[-1] == told
+
+
+def test_columns_of_pairs_have_usual_names(words: list[Any], tmp_path: Path, run: Any) -> None:
+    (tmp_path / "pairs.csv").write_text("text_a,text_b\na,b\nc,d\n")
+    words = [*words[:2], tmp_path / "pairs.csv", *words[3:5], "--format", "csv", *words[-2:]]
+    assert run(*words)[0] == 0
+    with (tmp_path / "out.after-0.csv").open(encoding="utf-8", newline="") as file:
+        asked = {(row["text_a"], row["text_b"]) for row in csv.DictReader(file)}
+    assert asked == {("a", "b"), ("c", "d")}
 
 
 def test_what_is_not_known_is_said() -> None:

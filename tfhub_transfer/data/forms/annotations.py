@@ -14,6 +14,8 @@ from tfhub_transfer.data.forms.base import (
     LABEL,
     TAGS,
     TEXT,
+    TEXT_A,
+    TEXT_B,
     TOKENS,
     Asked,
     Form,
@@ -476,6 +478,8 @@ def _label_studio(rows: Rows) -> _Reader:
             **made,
         }
         disputed = _is_disputed(row)
+        if not has_spans and TEXT not in data and {TEXT_A, TEXT_B} <= set(data):
+            return _Item({"id": row.get("id"), **data, **made}, disputed=disputed)
         if not has_spans:
             return _Item({TEXT: data[key], **own}, disputed=disputed)
         if results is None:  # nobody has looked at it, which isn't to say that there is nothing
@@ -536,6 +540,8 @@ def _short(rows: Rows) -> _Reader:
             for k, v in row.items()
             if k not in (key, texts[0])
         }
+        if key is None and texts[0] == TEXT_A and TEXT_B in texts:
+            return _Item({TEXT_A: row[TEXT_A], **others})
         if key is None:
             return _Item({TEXT: row[texts[0]], **others})
         return _spanned(others, row[texts[0]], row.get(key, []))

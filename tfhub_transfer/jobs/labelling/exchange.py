@@ -14,9 +14,23 @@ from tfhub_transfer.data import reading
 from tfhub_transfer.data.forms import LABEL, TEXT
 from tfhub_transfer.errors import InputError, RowError
 from tfhub_transfer.incoming import values, wording
-from tfhub_transfer.jobs.labelling.label_files import GIVEN, REASON, Labelled
+from tfhub_transfer.jobs.labelling.label_files import (
+    GIVEN,
+    REASON,
+    Labelled,
+    cells_of,
+    columns_of,
+    text_of,
+)
 from tfhub_transfer.recipes.active_learning.linear_heads import Label
-from tfhub_transfer.recipes.active_learning.pools import label_of, names_of, same
+from tfhub_transfer.recipes.active_learning.pools import (
+    Text,
+    is_blank,
+    label_of,
+    names_of,
+    parts,
+    same,
+)
 from tfhub_transfer.shapes import Row
 from tfhub_transfer.tasks import Task
 
@@ -32,13 +46,13 @@ class Asked:
     """A text to label.
 
     Attributes:
-        text: The text.
+        text: The text, or the pair.
         reason: Why it was chosen.
         predicted: What it may be, if that is known and may be told.
         score: How sure that is.
     """
 
-    text: str
+    text: Text
     reason: str
     predicted: Label | None = None
     score: float | None = None
@@ -60,15 +74,16 @@ def as_csv(asked: Sequence[Asked], several: bool) -> str:
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([TEXT, LABEL, PREDICTED, SCORE, REASON])
+    texts = [name for each in asked[:1] for name in cells_of(each.text)] or [TEXT]
+    writer.writerow([*texts, LABEL, PREDICTED, SCORE, REASON])
     for each in asked:
         score = "" if each.score is None else each.score
-        writer.writerow([each.text, "", "|".join(each.names), score, each.reason])
+        writer.writerow([*parts(each.text), "", "|".join(each.names), score, each.reason])
     return file.getvalue()
 
 
 def as_label_studio(asked: Sequence[Asked], several: bool) -> str:
-    """Tasks of Label Studio, with predictions; its configuration names `label` and `text`.
+    """Tasks of Label Studio, with predictions, which name `label` and the first text.
 
     Args:
         asked: The texts.
@@ -78,11 +93,12 @@ def as_label_studio(asked: Sequence[Asked], several: bool) -> str:
 
 
 def _task(each: Asked) -> Row:
-    made: dict[str, object] = {"data": {TEXT: each.text, REASON: each.reason}}
+    texts = cells_of(each.text)
+    made: dict[str, object] = {"data": {**texts, REASON: each.reason}}
     if each.predicted is not None:
         choice = {
             "from_name": LABEL,
-            "to_name": TEXT,
+            "to_name": next(iter(texts)),
             "type": "choices",
             "value": {"choices": each.names},
         }
@@ -93,11 +109,21 @@ def _task(each: Asked) -> Row:
 def as_doccano(asked: Sequence[Asked], several: bool) -> str:
     """JSON lines of doccano, the predicted classes filled in as labels.
 
+    It shows one text: both of a pair, below each other. They stand beside it, too, as they are.
+
     Args:
         asked: The texts.
         several: Whether a text may have any number of classes.
     """
-    rows = [{TEXT: each.text, LABEL: each.names, REASON: each.reason} for each in asked]
+    rows = [
+        {
+            TEXT: "\n\n".join(parts(each.text)),
+            **cells_of(each.text),
+            LABEL: each.names,
+            REASON: each.reason,
+        }
+        for each in asked
+    ]
     return "".join(wording.json_line(row) + "\n" for row in rows)
 
 
@@ -109,17 +135,20 @@ FORMATS: dict[str, tuple[str, Callable[[Sequence[Asked], bool], str]]] = {
 }
 
 
-def label_studio_config(classes: Sequence[str], several: bool) -> str:
+def label_studio_config(classes: Sequence[str], several: bool, pair: bool = False) -> str:
     """What to paste into Label Studio's labelling interface, on one line.
 
     Args:
         classes: The names of the classes.
         several: Whether a text may have any number of classes.
+        pair: Whether pairs are labelled.
     """
     choice = "multiple" if several else "single"
     listed = "".join(f"<Choice value={quoteattr(name)}/>" for name in classes)
+    names = columns_of(pair)
+    texts = "".join(f'<Text name="{name}" value="${name}"/>' for name in names)
     return (
-        f'<View><Text name="{TEXT}" value="${TEXT}"/><Choices name="{LABEL}" toName="{TEXT}" '
+        f'<View>{texts}<Choices name="{LABEL}" toName="{names[0]}" '
         f'choice="{choice}">{listed}</Choices></View>'
     )
 
@@ -139,11 +168,43 @@ class Answers:
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
+@dataclasses.dataclass(frozen=True)
+class AnswerColumns:
+    """What columns of answers are called.
+
+    Attributes:
+        text: That of texts, or of the first of pairs, if it isn't `text` or `text_a`.
+        text_pair: That of the second, if it isn't `text_b`.
+        label: That of labels, if it isn't `label` or `labels`.
+        pair: Whether there are pairs.
+    """
+
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
+    pair: bool = False
+
+    def texts(self, table: reading.Table) -> tuple[str, ...]:
+        """Those of texts in a table; the usual ones where it hasn't those that are named.
+
+        Args:
+            table: What is read.
+
+        Raises:
+            InputError: If it has neither.
+        """
+        named, there = (self.text, self.text_pair), table.all_columns()
+        found = [
+            own if own is not None and own in there else table.require(usual, "text")
+            for own, usual in zip(named, columns_of(self.pair))
+        ]
+        return tuple(found)
+
+
 def read(
     file: data.File,
     task: Task,
-    text: str | None = None,
-    label: str | None = None,
+    columns: AnswerColumns = AnswerColumns(),
     classes: Sequence[str] | None = None,
 ) -> Answers:
     """Reads labels that were given elsewhere: a table, or what Label Studio or doccano export.
@@ -153,17 +214,16 @@ def read(
     Args:
         file: The file.
         task: What the labels must suit.
-        text: The column of texts, if it isn't `text`.
-        label: The column of labels, if it isn't `label` or `labels`.
+        columns: What columns are called.
         classes: The only classes that there may be, if that is known.
 
     Raises:
         InputError: If it is unusable; the message names the row.
     """
-    table = reading.Table(file, reading.Asked(label=label))
+    table = reading.Table(file, reading.Asked(label=columns.label))
     names = table.all_columns()
-    of_texts = text if text is not None and text in names else table.require(TEXT, "text")
-    of_labels = label or next((name for name in _LABELS if name in names), None)
+    of_texts = columns.texts(table)
+    of_labels = columns.label or next((name for name in _LABELS if name in names), None)
     if of_labels is None or of_labels not in names:
         raise InputError(
             "the answers have no column of labels, `label` or `labels`; name it with `--label`. "
@@ -176,8 +236,9 @@ def read(
         if values.is_blank(cell) or cell in ([], "[]"):
             blank += 1
             continue
-        words = wording.require_text(values.plain(row.get(of_texts)), place)
-        if not words.strip():
+        own = {n: wording.require_text(values.plain(row.get(n)), place) for n in of_texts}
+        words = text_of(own, of_texts)
+        if is_blank(words):
             raise InputError(f"{place}: a label without a text; drop the row. Received: {cell!r}")
         given.append(_Row(place, words, cell, str(row.get(REASON) or GIVEN)))
     labels = _labels(given, task, classes)
@@ -188,7 +249,7 @@ class _Row(NamedTuple):
     """A row that is answered: where it stands, and what it says."""
 
     place: str
-    text: str
+    text: Text
     cell: object
     reason: str
 
@@ -216,7 +277,7 @@ def _for_label(reason: str) -> str:
 
 def _once(given: list[_Row], labels: list[Label]) -> list[Labelled]:
     """Each text once."""
-    found: dict[str, Labelled] = {}
+    found: dict[Text, Labelled] = {}
     for row, label in zip(given, labels):
         new = Labelled(row.text, label, row.reason)
         if (before := found.setdefault(same(row.text), new)).label != label:

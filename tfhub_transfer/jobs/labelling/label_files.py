@@ -12,12 +12,12 @@ from pathlib import Path
 from tfhub_transfer.data import writing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.recipes.active_learning.linear_heads import Label
-from tfhub_transfer.recipes.active_learning.pools import label_of, same
+from tfhub_transfer.recipes.active_learning.pools import Text, is_blank, label_of, parts, same
 from tfhub_transfer.shapes import Row
 from tfhub_transfer.storage import opening
 
 TEXT, LABEL, REASON = "text", "label", "reason"
-COLUMNS = (TEXT, LABEL, REASON)
+PAIR = ("text_a", "text_b")
 # Of texts that somebody else chose.
 GIVEN = "given"
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -26,17 +26,55 @@ SUFFIXES = (*_SEPARATORS, ".jsonl")
 _MOST = 1 << 30
 
 
+def columns_of(pair: bool) -> tuple[str, ...]:
+    """The columns of texts in files that this command writes, and reads back.
+
+    Args:
+        pair: Whether pairs are labelled.
+    """
+    return PAIR if pair else (TEXT,)
+
+
+def cells_of(text: Text) -> Row:
+    """A text as cells of these columns.
+
+    Args:
+        text: A text, or a pair.
+    """
+    return dict(zip(columns_of(not isinstance(text, str)), parts(text)))
+
+
+def text_of(row: Row, names: tuple[str, ...]) -> Text:
+    """The text, or the pair, in a row.
+
+    Args:
+        row: Its cells by columns.
+        names: The columns: one, or two of pairs.
+    """
+    found = [str(row[name]) for name in names]
+    return found[0] if len(found) == 1 else (found[0], found[1])
+
+
+def beginning_of(text: Text) -> str:
+    """How a text begins, or both of a pair, to name it by.
+
+    Args:
+        text: A text, or a pair.
+    """
+    return " | ".join(part[: 60 // len(parts(text))] for part in parts(text))
+
+
 @dataclasses.dataclass(frozen=True)
 class Labelled:
     """A text with its label.
 
     Attributes:
-        text: The text.
+        text: The text, or the pair.
         label: Its class, or all its classes.
         reason: Why it was chosen.
     """
 
-    text: str
+    text: Text
     label: Label
     reason: str
 
@@ -48,6 +86,7 @@ class Kept:
         path: The file; begun at the first label.
         several: Whether a text may have any number of classes.
         inputs: What is read, which is never written.
+        pair: Whether pairs of texts are labelled.
 
     Attributes:
         path: The file.
@@ -57,12 +96,20 @@ class Kept:
         InputError: If it can't be written, or is there and not of this command.
     """
 
-    def __init__(self, path: Path, several: bool, inputs: Iterable[str | Path] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        several: bool,
+        inputs: Iterable[str | Path] = (),
+        pair: bool = False,
+    ) -> None:
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(
                 f"the output's name must end in {', '.join(SUFFIXES)}. Received: {path}"
             )
         self.path, self._several = path, several
+        self._texts = columns_of(pair)
+        self._columns = (*self._texts, LABEL, REASON)
         there = path.exists()
         if there:
             opening.require(path)
@@ -73,7 +120,7 @@ class Kept:
         self._known = {same(row.text): row for row in self.rows}
         self._seen = self._state()
 
-    def of(self, text: str) -> Labelled | None:
+    def of(self, text: Text) -> Labelled | None:
         """What is known of a text, or of one that is equal but for case and blanks.
 
         Args:
@@ -139,23 +186,24 @@ class Kept:
         except (ValueError, csv.Error) as error:
             raise self._foreign(f"it can't be read, {error}") from error
         for row in rows:
-            if not isinstance(row, dict) or tuple(row) != COLUMNS or None in row.values():
+            if not isinstance(row, dict) or tuple(row) != self._columns or None in row.values():
                 names = ", ".join(map(str, row)) if isinstance(row, dict) else "another row"
                 raise self._foreign(f"it has {names}")
-        if not rows and content.strip() not in (b"", ",".join(COLUMNS).encode()):
+        if not rows and content.strip() not in (b"", ",".join(self._columns).encode()):
             raise self._foreign("it has no such rows")
         return iter(rows)
 
     def _foreign(self, what: str) -> InputError:
         return InputError(
-            f"the output exists and is no file of `label`, with the columns {', '.join(COLUMNS)}; "
+            "the output exists and is no file of `label`, with the columns "
+            f"{', '.join(self._columns)}; "
             "name another one, and give labels that are known with `--answers`. "
             f"Received: {self.path}, {what}"
         )
 
     def _once(self, read: Iterable[Row]) -> list[Labelled]:
         """Each text with its label; a spreadsheet leaves blank rows and whatever was typed."""
-        found: dict[str, Labelled] = {}
+        found: dict[Text, Labelled] = {}
         for number, row in enumerate(read, 1):
             if not any(str(cell).strip() for cell in row.values()):
                 continue
@@ -169,9 +217,9 @@ class Kept:
         return list(found.values())
 
     def _row(self, row: Row, number: int) -> Labelled:
-        label = row[LABEL]
-        if not str(row[TEXT]).strip() or not str(label).strip():
-            lacks = "label" if str(row[TEXT]).strip() else "text"
+        label, text = row[LABEL], text_of(row, self._texts)
+        if is_blank(text) or not str(label).strip():
+            lacks = "text" if is_blank(text) else "label"
             raise InputError(
                 f"the output has a row without a {lacks}; fill it in, or drop the row. "
                 f"Received: {self.path}, row {number}"
@@ -190,7 +238,7 @@ class Kept:
                 f"Received: {self.path}, row {number}: {row[LABEL]!r}"
             )
         try:
-            return Labelled(str(row[TEXT]), label_of(label), str(row[REASON]))
+            return Labelled(text, label_of(label), str(row[REASON]))
         except InputError as error:
             raise InputError(f"{self.path}, row {number}: {error}") from error
 
@@ -200,6 +248,7 @@ class Skipped:
 
     Args:
         output: The file of labels.
+        pair: Whether they are pairs.
 
     Attributes:
         path: The file; begun at the first text that is skipped, and gone where none is.
@@ -209,23 +258,25 @@ class Skipped:
         InputError: If there is another file of that name.
     """
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, pair: bool = False) -> None:
         self.path = output.with_name(f"{output.stem}.skipped.jsonl")
-        self.texts = list[str]()
+        self.texts = list[Text]()
         if not self.path.exists():
             return
         lines = opening.read_bytes(self.path, _MOST).decode("utf-8", "replace").split("\n")
         try:
-            self.texts = [json.loads(line)[TEXT] for line in lines if line.strip()]
-            if not all(isinstance(text, str) for text in self.texts):
+            rows = [json.loads(line) for line in lines if line.strip()]
+            names = columns_of(pair)
+            if not all(isinstance(row[name], str) for row in rows for name in names):
                 raise TypeError("what is skipped is texts")
+            self.texts = [text_of(row, names) for row in rows]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 "texts that are skipped are kept beside the output, where another file has that "
                 f"name; move it away, or name another output. Received: {self.path}"
             ) from error
 
-    def add(self, text: str) -> None:
+    def add(self, text: Text) -> None:
         """Skips a text.
 
         Args:
@@ -237,14 +288,14 @@ class Skipped:
         """Forgets the last one that was skipped."""
         self._write(self.texts[:-1])
 
-    def _write(self, texts: list[str]) -> None:
+    def _write(self, texts: list[Text]) -> None:
         self.texts = texts
         if texts:
-            writing.write(({TEXT: text} for text in texts), self.path)
+            writing.write(map(cells_of, texts), self.path)
         else:
             self.path.unlink(missing_ok=True)
 
 
 def _cells(row: Labelled) -> Row:
     label = row.label if isinstance(row.label, str) else list(row.label)
-    return {TEXT: row.text, LABEL: label, REASON: row.reason}
+    return {**cells_of(row.text), LABEL: label, REASON: row.reason}

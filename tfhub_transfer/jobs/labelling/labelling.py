@@ -7,14 +7,14 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs.inputs import file_of, read_texts
 from tfhub_transfer.jobs.labelling import exchange, terminals
-from tfhub_transfer.jobs.labelling.exchange import FORMATS, Asked
+from tfhub_transfer.jobs.labelling.exchange import FORMATS, AnswerColumns, Asked
 from tfhub_transfer.jobs.labelling.keys import Keys
-from tfhub_transfer.jobs.labelling.label_files import Kept, Skipped
+from tfhub_transfer.jobs.labelling.label_files import Kept, Skipped, beginning_of
 from tfhub_transfer.jobs.labelling.sessions import Session
 from tfhub_transfer.jobs.options.labelling import LabelJob
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.recipes.active_learning.linear_heads import Label
-from tfhub_transfer.recipes.active_learning.pools import names_of, same
+from tfhub_transfer.recipes.active_learning.pools import Text, is_blank, names_of, same
 from tfhub_transfer.recipes.active_learning.selector import RANDOM, Judged, Selector
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.tasks import TASKS, Task
@@ -50,28 +50,24 @@ class _Work:
                 f"Received: --label {job.label}"
             )
         self._job, self._task = job, _task(job)
-        inputs = [job.data, *([job.answers] if job.answers else [])]
-        self.kept = Kept(opening.path_of(job.output), self._task.takes_blank, inputs)
-        self._skipped = Skipped(self.kept.path)
         self._closed = _classes(job)
-        self._require_known()
         self._selector = Selector(
             job.encoder, job.strategy, job.seed, job.random_share, job.trust_code
         )
-        if (
-            job.text is not None
-            and job.answers is None
-            and reading.is_lines(file_of(job, job.data))
-        ):
-            reading.refuse_columns([job.text], job.data)
-        texts = read_texts(job.data, False, job, {})
-        self._texts = list({same(text): text for text in reversed(texts) if text.strip()}.values())
-        self._texts.reverse()
-        if not self._texts:
-            raise InputError(f"every text is blank; give some. Received: {job.data}")
-        left = len(texts) - len(self._texts)
+        self._texts, left = _asked(job)
+        self._pair = not isinstance(self._texts[0], str)
+        inputs = [job.data, *([job.answers] if job.answers else [])]
+        output = opening.path_of(job.output)
+        self.kept = Kept(output, self._task.takes_blank, inputs, self._pair)
+        self._skipped = Skipped(self.kept.path, self._pair)
+        self._require_known()
         if left:
-            say(f"{job.data}: {left:,} of {len(texts):,} texts are blank or come again")
+            every = left + len(self._texts)
+            say(f"{job.data}: {left:,} of {every:,} {self._what} are blank or come again")
+
+    @property
+    def _what(self) -> str:
+        return "pairs" if self._pair else "texts"
 
     def _require_known(self) -> None:
         """Refuses labels of the output that `--labels` doesn't name."""
@@ -79,7 +75,7 @@ class _Work:
             if not set(names_of(row.label)) <= set(self._closed or ()):
                 raise InputError(
                     f"the output has a class that `--labels` lacks; add it there, or mend the row "
-                    f"of the text {wording.json_line(row.text[:60])}. "
+                    f"of the text {wording.json_line(beginning_of(row.text))}. "
                     f"Received: {self.kept.path} with {', '.join(names_of(row.label))}"
                 )
 
@@ -87,7 +83,8 @@ class _Work:
         """Reads labels that were given elsewhere."""
         job = self._job
         file = file_of(job, answers)
-        found = exchange.read(file, self._task, job.text, job.label, self._closed)
+        columns = AnswerColumns(job.text, job.text_pair, job.label, self._pair)
+        found = exchange.read(file, self._task, columns, self._closed)
         known = [self.kept.of(row.text) for row in found.rows]
         new = [row for row, own in zip(found.rows, known) if own is None]
         odd = [row for row, own in zip(found.rows, known) if own and own.label != row.label]
@@ -102,7 +99,7 @@ class _Work:
             texts = wording.counted(len(odd), "text")
             say(
                 f"{answers}: {texts} with another label in {self.kept.path}, which "
-                f"stays, such as {wording.json_line(odd[0].text[:60])}"
+                f"stays, such as {wording.json_line(beginning_of(odd[0].text))}"
             )
         self._report()
 
@@ -125,10 +122,11 @@ class _Work:
                 )
             atomic.check_file(target, b"", False, (job.data, job.output))
             atomic.write_text(target, content)
-        texts = wording.counted(len(batch), "text")
+        texts = wording.counted(len(batch), self._what.removesuffix("s"))
         say(f"Written to {target}: {texts} to label; then the same with `--answers`")
         if job.format == "label-studio":
-            say(exchange.label_studio_config(self._names(), self._task.takes_blank))
+            several = self._task.takes_blank
+            say(exchange.label_studio_config(self._names(), several, self._pair))
         elif job.format == "doccano":
             say("Labels filled in are predictions: export what is approved only")
 
@@ -166,7 +164,7 @@ class _Work:
             return self._closed
         return sorted({name for row in self.kept.rows for name in names_of(row.label)})
 
-    def _everything(self) -> tuple[list[str], list[Label | None]]:
+    def _everything(self) -> tuple[list[Text], list[Label | None]]:
         """The pool's texts, and behind them labelled ones that it hasn't, with what is known."""
         here = set(map(same, self._texts))
         others = [row.text for row in self.kept.rows if same(row.text) not in here]
@@ -243,6 +241,18 @@ def told(judged: Judged, batch: int) -> list[str]:
             f"+- {100 * judged.gain.error:.1f}"
         )
     return lines
+
+
+def _asked(job: LabelJob) -> tuple[list[Text], int]:
+    """The texts of a job, or its pairs, each once, and how many are left out."""
+    named = [name for name in (job.text, job.text_pair) if name is not None]
+    if named and job.answers is None and reading.is_lines(file_of(job, job.data)):
+        reading.refuse_columns(named, job.data)
+    texts: list[Text] = read_texts(job.data, None, job, {})
+    first = {same(text): text for text in reversed(texts) if not is_blank(text)}
+    if not first:
+        raise InputError(f"every text is blank; give some. Received: {job.data}")
+    return [*reversed(first.values())], len(texts) - len(first)
 
 
 def _are(count: int, one: str) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from tfhub_transfer.errors import visible
 from tfhub_transfer.jobs.labelling.exchange import Asked
 from tfhub_transfer.jobs.labelling.keys import Keys, Odd, Wish
-from tfhub_transfer.jobs.labelling.label_files import Kept, Labelled, Skipped
+from tfhub_transfer.jobs.labelling.label_files import Kept, Labelled, Skipped, cells_of
 from tfhub_transfer.recipes.active_learning.linear_heads import Label
+from tfhub_transfer.recipes.active_learning.pools import Text
 
 
 @dataclasses.dataclass
@@ -62,7 +63,7 @@ class Session:
     def _show(self, each: Asked, left: int) -> None:
         number = len(self.kept.rows) + 1
         more = f", {left} more before the next are chosen" if left else ""
-        self.say(f"\n[{number:,} of {self.target:,}{more}]\n{visible(each.text)}")
+        self.say(f"\n[{number:,} of {self.target:,}{more}]\n{_shown(each.text)}")
 
     def _answer(self) -> Label | Wish:
         """What is wanted of the text that is shown; help and what is odd are answered."""
@@ -90,6 +91,13 @@ class Session:
         else:
             self.skipped.take_back()
         waiting.appendleft(before)
+
+
+def _shown(text: Text) -> str:
+    """A text as it is; of a pair each by the name of its column."""
+    if isinstance(text, str):
+        return visible(text)
+    return "\n".join(f"{name}: {visible(str(part))}" for name, part in cells_of(text).items())
 
 
 def _told(found: Label | Wish) -> str:

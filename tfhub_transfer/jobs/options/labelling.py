@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tfhub_transfer.incoming import ranges
-from tfhub_transfer.jobs.options.declaring import Form, Trust, option
+from tfhub_transfer.jobs.options.declaring import PAIR, Form, Trust, option
 
 TASKS = ("classification", "multi-label")
 FORMATS = ("csv", "label-studio", "doccano")
@@ -35,7 +35,10 @@ class LabelJob(Form, Trust):
         None, "end with so many labels; default: with the texts", metavar="N", within=ranges.SIZE
     )
     batch: int = option(20, "chosen at a time; default %(default)s", within=ranges.BATCH)
-    text: str | None = option(None, "default: text", metavar="COLUMN")
+    text: str | None = option(
+        None, "default: text, or text_a and text_b of pairs", metavar="COLUMN"
+    )
+    text_pair: str | None = option(None, PAIR, metavar="COLUMN")
     strategy: str = option(
         "auto",
         "how texts are chosen; default: typical ones, and later close calls",

@@ -301,6 +301,12 @@ class FewLabels:
         "where answers left out say that it helps",
         metavar="FILE",
     )
+    descriptions: Path | None = option(
+        None,
+        "what describes each class, in JSON, a text or several by class: texts to learn from, too, "
+        "where answers left out say that it helps",
+        metavar="FILE",
+    )
     learning_curve: bool = option(
         False,
         "the report says what twice the labels would bring, by heads that learn from fewer, on the "

@@ -18,6 +18,7 @@ _BESIDE = {
     *("output", "overwrite", "resume", "checkpoint_minutes", "alone", "trust_code", "log_dir"),
     *("workers", "slice", "learning_curve"),
     *("data", "validation", "test", "encoder", "preprocessor", "teachers", "unlabelled"),
+    "descriptions",
 }
 
 

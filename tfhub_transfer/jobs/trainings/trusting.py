@@ -1,5 +1,7 @@
 """What a training has its model say of its answers: `--coverage`, `--abstain` and `--scope`."""
 
+from collections.abc import Mapping
+
 from tfhub_transfer import progress
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import conformalizing, scoping
@@ -21,19 +23,25 @@ def require_tellable(job: TrainJob, task: Task, splits: Splits | JointSplits) ->
     Raises:
         InputError: If it can't.
     """
-    asked, coverage = _asked(job), None
+    asked = _asked(job)
     if not asked:
         return
-    if job.scope:
+    if job.scope and not _with_scope(task):
         scoping.require_scope(task)
-    if _promises(job):
-        coverage, _ = conformalizing.require_asked(task, job.coverage, job.abstain)
+    shares = _shares(job, task)
+    for name in asked:
+        # Of several tasks each heeds what it knows, and one must.
+        if name != "scope" and not any(name in own for own in shares.values()):
+            given = {"coverage": None, "abstain": None, name: getattr(job, name)}
+            conformalizing.require_asked(task, **given)
     if getattr(job, "refit", False):
         raise InputError(
             "with `--refit` all rows teach, and none is left to tell how far answers can be "
             f"trusted; leave one of both out. Received: --refit and --{asked[0]}"
         )
-    conformalizing.require_rows(len(splits.validation), coverage)
+    for name, own in splits.by_task().items():
+        if name in shares or (job.scope and name in _with_scope(task)):
+            conformalizing.require_rows(len(own.validation), shares.get(name, {}).get("coverage"))
 
 
 def limited(job: TrainJob, model: TransferModel, splits: Splits | JointSplits) -> Told | None:
@@ -45,13 +53,18 @@ def limited(job: TrainJob, model: TransferModel, splits: Splits | JointSplits) -
         splits: What was read.
 
     Returns:
-        What `conformalize` returns, to be recorded.
+        What `conformalize` returns, to be recorded; of several tasks by name.
     """
-    if not _promises(job):
+    shares = _shares(job, model.task)
+    if not shares:
         return None
     with progress.stage("Seeing on validation how far to trust answers", final=False):
-        [own] = splits.by_task().values()
-        return conformalizing.conformalize(model, own.validation, job.coverage, job.abstain)
+        rows = {name: own.validation for name, own in splits.by_task().items()}
+        told = {
+            name: conformalizing.conformalize(model.parts[name], rows[name], **_both(own))
+            for name, own in shares.items()
+        }
+    return told if model.task.several else told[""]
 
 
 def scoped(job: TrainJob, model: TransferModel, splits: Splits | JointSplits) -> Told | None:
@@ -63,13 +76,19 @@ def scoped(job: TrainJob, model: TransferModel, splits: Splits | JointSplits) ->
         splits: What was read.
 
     Returns:
-        What `learn_scope` returns, to be recorded.
+        What `learn_scope` returns, to be recorded; of several tasks by name.
     """
     if not job.scope:
         return None
     with progress.stage("Seeing how far from the training texts lie", final=False):
-        [own] = splits.by_task().values()
-        return scoping.learn_scope(model, own.train, own.validation, job.seed)
+        parts = splits.by_task()
+        told = {
+            name: scoping.learn_scope(
+                model.parts[name], parts[name].train, parts[name].validation, job.seed
+            )
+            for name in _with_scope(model.task)
+        }
+    return told if model.task.several else told[""]
 
 
 def _asked(job: TrainJob) -> list[str]:
@@ -78,5 +97,21 @@ def _asked(job: TrainJob) -> list[str]:
     return [name for name, value in given.items() if value is not None]
 
 
-def _promises(job: TrainJob) -> bool:
-    return job.coverage is not None or job.abstain is not None
+def _shares(job: TrainJob, task: Task) -> dict[str, dict[str, float]]:
+    """What is asked of each task that heeds it, by its name."""
+    given = {"coverage": job.coverage, "abstain": job.abstain}
+    found = {
+        name: {n: v for n, v in given.items() if v is not None and n in own.promises}
+        for name, own in task.parts.items()
+    }
+    return {name: own for name, own in found.items() if own}
+
+
+def _both(own: Mapping[str, float]) -> dict[str, float | None]:
+    """What `conformalize` takes, which asks for a coverage where nothing is said of it."""
+    return {name: own.get(name) for name in ("coverage", "abstain")}
+
+
+def _with_scope(task: Task) -> list[str]:
+    """Tasks that have vectors to be near to, by their names."""
+    return [name for name, own in task.parts.items() if scoping.has_scope(own)]

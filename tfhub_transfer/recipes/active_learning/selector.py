@@ -1,7 +1,6 @@
 """Which texts to label next, and what the labels so far are worth."""
 
 import dataclasses
-import functools
 import hashlib
 import math
 from collections.abc import Sequence
@@ -17,7 +16,14 @@ from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.recipes.active_learning import learning_curves, strategies
 from tfhub_transfer.recipes.active_learning.learning_curves import Gain
 from tfhub_transfer.recipes.active_learning.linear_heads import Label, LinearHead, learns
-from tfhub_transfer.recipes.active_learning.pools import Pool, checked, names_of, same
+from tfhub_transfer.recipes.active_learning.pools import (
+    Pool,
+    Text,
+    checked,
+    names_of,
+    parts,
+    same,
+)
 from tfhub_transfer.recipes.active_learning.strategies import Candidates, Strategy
 from tfhub_transfer.reporting import metrics
 from tfhub_transfer.tasks import nearness
@@ -87,8 +93,8 @@ class Selector:
     come the random ones that measure, and no strategy chooses any of them while there are others.
 
     Args:
-        encoder: What gives texts their vectors, as for `encode_text`. What was encoded once is
-            kept on disk.
+        encoder: What gives texts their vectors, as for `encode_text`; pairs have those that a
+            head on pairs starts from. What was encoded once is kept on disk.
         strategy: `auto`, which is `typical` until there are a few labels for each class and then
             `clustered-margin`; `typical`, `margin`, `clustered-margin`, `random`; or a function of
             `Candidates` that gives their rows.
@@ -125,21 +131,22 @@ class Selector:
         self._share = ranges.real_number(
             "random_share", random_share, 0.0, ranges.BELOW_ONE, closed=True
         )
-        self._kept: tuple[list[str], np.ndarray] | None = None
+        self._kept: tuple[list[Text], np.ndarray] | None = None
+        self._models: dict[bool, TransferModel] = {}
 
     def select(
         self,
-        texts: Sequence[str],
+        texts: Sequence[Text],
         labels: Sequence[object] | None = None,
         count: int = USUAL_COUNT,
     ) -> Selection:
         """The texts to label next; fewer if there aren't as many.
 
-        Blank texts are never chosen, nor is what is labelled already, in other rows too, and of
-        texts that are equal but for case and blanks one.
+        Blank texts are never chosen, nor pairs with a blank one, nor what is labelled already, in
+        other rows too, and of texts that are equal but for case and blanks one.
 
         Args:
-            texts: All that there are, single ones.
+            texts: All that there are: single ones, or pairs `(a, b)`.
             labels: What is known: for each text its class, or a list of its classes, or `None`.
             count: How many to choose.
 
@@ -170,7 +177,7 @@ class Selector:
 
     def judge(
         self,
-        texts: Sequence[str],
+        texts: Sequence[Text],
         labels: Sequence[object],
         tests: Sequence[bool] | None = None,
         more: int = USUAL_COUNT,
@@ -212,23 +219,24 @@ class Selector:
         gain = learning_curves.expected(*curve, now=len(known), more=more)
         return dataclasses.replace(judged, gain=gain)
 
-    def measures(self, texts: Sequence[str]) -> np.ndarray:
+    def measures(self, texts: Sequence[Text]) -> np.ndarray:
         """Which texts are set aside to measure, by their own words and the seed, bool `[n]`.
 
         Args:
-            texts: Any texts.
+            texts: Any texts, or pairs.
 
         Raises:
             InputError: If one is something else.
         """
         return np.array([self._place(text) < self._share for text in checked(texts)], bool)
 
-    def _place(self, text: str) -> float:
+    def _place(self, text: Text) -> float:
         """A number from 0 to 1 that nothing but the text's words and the seed decide."""
-        found = hashlib.blake2b(f"{self._seed}\0{same(text)}".encode(), digest_size=7).digest()
+        told = "\0".join([str(self._seed), *parts(same(text))])
+        found = hashlib.blake2b(told.encode(), digest_size=7).digest()
         return int.from_bytes(found) / 2**56
 
-    def _in_order(self, texts: Sequence[str], rows: np.ndarray) -> list[int]:
+    def _in_order(self, texts: Sequence[Text], rows: np.ndarray) -> list[int]:
         return sorted(rows.tolist(), key=lambda row: self._place(texts[row]))
 
     def _chosen(
@@ -290,23 +298,29 @@ class Selector:
         if self._kept is None or self._kept[0] != pool.texts:
             found = np.zeros((len(pool.texts), 0), "float32")
             if len(pool.rows):
-                examples = Examples.from_lists([pool.texts[row] for row in pool.rows])
+                columns = zip(*(parts(pool.texts[row]) for row in pool.rows))
+                first, *second = map(list, columns)
+                examples = Examples.from_lists(first, text_pair=second[0] if second else None)
                 with progress.stage("Vectors", final=False):
-                    own = nearness.unit(np.asarray(self._model.compute_features(examples)))
+                    model = self._model(pool.is_pair)
+                    own = nearness.unit(np.asarray(model.compute_features(examples)))
                 found = np.zeros((len(pool.texts), own.shape[1]), "float32")
                 found[pool.rows] = own
             self._kept = list(pool.texts), found
         return np.asarray(self._kept[1][rows])
 
-    @functools.cached_property
-    def _model(self) -> TransferModel:
-        model = encoding.vector_model(self._encoder, self._trust)
-        if model.task.several or model.task.pair:
-            raise InputError(
-                "texts are chosen by the vectors of single ones; name an encoder, or a model of "
-                f"one task that reads one text. Received: the {model.task.name} task"
-            )
-        return model
+    def _model(self, pair: bool) -> TransferModel:
+        """What encodes single texts, or pairs."""
+        if pair not in self._models:
+            model = encoding.vector_model(self._encoder, self._trust, pair)
+            if model.task.several or model.task.pair != pair or not model.task.one_row:
+                what = "pairs" if pair else "single texts"
+                raise InputError(
+                    f"{what} are chosen by their vectors; name an encoder, or a model of one task "
+                    f"that reads {what}. Received: the {model.task.name} task"
+                )
+            self._models[pair] = model
+        return self._models[pair]
 
 
 def closeness(head: LinearHead, vectors: np.ndarray) -> np.ndarray:

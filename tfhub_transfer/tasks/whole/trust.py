@@ -341,9 +341,10 @@ def describe_labels(
     """
     if limits is None:
         return
-    size = mean_size(limits, scores, given)
+    made = label_sets(limits, scores, given)
+    size = float(made.sum(axis=1).mean())
     found = report.trust = {"set_size": size, "rows": limits.rows}
-    held, right = label_sets(limits, scores, given)[labels], given[labels]
+    held, right = made[labels], given[labels]
     if len(held):
         found["coverage"] = float(held.mean())
         report.notes.append(
