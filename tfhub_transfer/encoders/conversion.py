@@ -170,9 +170,7 @@ def convert_huggingface(source: Path, output: Path, overwrite: bool = False) -> 
         found = huggingface.read(opening.path_of(source), work)
         with whole_or_nothing(Path(output), overwrite, source) as folder:
             _write_bert(found, folder)
-            hub_format.save_preprocessor(
-                folder / "preprocessor", found.vocab, found.lower_case, found.strip_accents
-            )
+            found.save_preprocessor(folder / "preprocessor")
 
 
 def _write_bert(found: huggingface.BertFolder, folder: Path) -> None:

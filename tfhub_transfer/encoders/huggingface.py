@@ -17,6 +17,8 @@ import scipy.special
 
 from tfhub_transfer.encoders import hub_format, tensor_files
 from tfhub_transfer.encoders.families import ACTIVATIONS, FAMILIES, Family
+from tfhub_transfer.encoders.pieces import reading
+from tfhub_transfer.encoders.pieces.tokenizer import Tokenizer
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import records
 
@@ -59,8 +61,9 @@ class BertFolder:
         family: Its `model_type`, one of `families.FAMILIES`.
         shape: Sizes and rates.
         values: An array for each name of `hub_format.bert_variable_shapes(shape)`, float32.
-        vocab: The vocabulary file.
-        lower_case: Whether the tokenizer lower-cases.
+        vocab: The vocabulary file of BERT's tokenizer.
+        tokenizer: Any other tokenizer.
+        lower_case: Whether BERT's tokenizer lower-cases.
         strip_accents: Whether it removes accents; `None` means where it lower-cases.
         sequence_length: The most tokens that the model was trained for.
         card: Name, source and licence, as far as the folder's model card tells.
@@ -70,7 +73,8 @@ class BertFolder:
     family: str
     shape: hub_format.BertShape
     values: Arrays
-    vocab: Path
+    vocab: Path | None
+    tokenizer: Tokenizer | None
     lower_case: bool
     strip_accents: bool | None
     sequence_length: int
@@ -78,18 +82,30 @@ class BertFolder:
 
     def information(self) -> dict[str, object]:
         """What `tfhub_transfer.json` is to say of the encoder."""
+        case: dict[str, object] = {
+            "lower_case": self.lower_case,
+            "strip_accents": self.strip_accents,
+        }
         return self.card | {
             "dialect": "bert",
             "dimension": self.shape.hidden,
             "layers": self.shape.layers,
             "outputs": ["default", "pooled_output", "sequence_output", "encoder_outputs"],
-            "lower_case": self.lower_case,
-            "strip_accents": self.strip_accents,
+            **({} if self.tokenizer else case),
             "sequence_length": self.sequence_length,
             "pooling": _pooling(self.shape),
             "activation": self.shape.activation,
             "made_by": self.family,
         }
+
+
+    def save_preprocessor(self, folder: Path) -> None:
+        """Writes the preprocessor that belongs to it as a SavedModel, as a whole folder."""
+        if self.tokenizer is not None:
+            self.tokenizer.save(folder)
+        else:
+            assert self.vocab is not None  # one of both it has
+            hub_format.save_preprocessor(folder, self.vocab, self.lower_case, self.strip_accents)
 
 
 def _pooling(shape: hub_format.BertShape) -> str:
@@ -128,8 +144,10 @@ def read(source: Path, work: Path) -> BertFolder:
     """
     config = _read_config(source)
     family = FAMILIES[config["model_type"]]
-    settings = _read_settings(source)
-    vocab = _read_vocabulary(_vocabulary_file(source, work), config)
+    tokenizer = reading.read(source, config)
+    settings = _read_settings(source, tokenizer is None)
+    vocab = None if tokenizer else _read_vocabulary(_vocabulary_file(source, work), config)
+    _require_rows(tokenizer, config, source)
     shape, pooling = _bert_shape(config, family, source), _read_pooling(source)
     tensors = _plain_names(tensor_files.read_folder(source), family)
     # A BERT that was trained for each token has no pooler.
@@ -141,6 +159,7 @@ def read(source: Path, work: Path) -> BertFolder:
         shape=shape,
         values=_hub_weights(tensors, family, shape, source),
         vocab=vocab,
+        tokenizer=tokenizer,
         lower_case=settings["lower_case"],
         strip_accents=settings["strip_accents"],
         sequence_length=min(settings["sequence_length"] or shape.positions, shape.positions),
@@ -174,7 +193,7 @@ def _read_config(source: Path) -> Config:
             f"converted; take a model of such a family. Received: {name!r} in {source}"
         )
     _require(source, tensor_files.WEIGHTS, tensor_files.INDEX)
-    _require(source, "vocab.txt", "tokenizer.json")
+    _require(source, *reading.FILES)
     for key, value in FAMILIES[name].fixed.items():
         # What config.json leaves out is transformers' default, which is the value expected here.
         found = config.get(key, value)
@@ -191,16 +210,17 @@ def _require(source: Path, *names: str) -> None:
     if not any((source / name).is_file() for name in names):
         raise InputError(
             "A Hugging Face folder holds config.json, model.safetensors and vocab.txt (or "
-            f"tokenizer.json); {names[0]} is missing. Received: {source}"
+            f"tokenizer.json, or what its tokenizer has instead); {names[0]} is missing. "
+            f"Received: {source}"
         )
 
 
-def _read_settings(source: Path) -> _Settings:
+def _read_settings(source: Path, is_bert: bool) -> _Settings:
     """How the tokenizer was set, with the defaults of transformers."""
     paths = [source / f"{name}_config.json" for name in ("tokenizer", "sentence_bert")]
     tokenizer, sentence = (_read_json(path, needed=False) for path in paths)
     tokenizer = _normalizer_settings(source) | tokenizer
-    for key, wanted in _TOKENIZER.items():
+    for key, wanted in _TOKENIZER.items() if is_bert else ():
         found = records.take(tokenizer, key, type(wanted), paths[0], wanted)
         if found != wanted:
             raise InputError(
@@ -271,6 +291,15 @@ def _read_vocabulary(path: Path, config: Config) -> Path:
             f"Received: {len(pieces)} word pieces in {path}"
         )
     return path
+
+
+def _require_rows(tokenizer: Tokenizer | None, config: Config, source: Path) -> None:
+    rows = config.get("vocab_size")
+    if tokenizer is not None and isinstance(rows, int) and len(tokenizer.pieces) > rows:
+        raise InputError(
+            f"A tokenizer must not have more pieces than config.json's vocab_size {rows}. "
+            f"Received: {len(tokenizer.pieces)} pieces in {source}"
+        )
 
 
 def _read_pooling(source: Path) -> str | None:
