@@ -41,7 +41,7 @@ def _compared(source: Path, target: Path) -> dict[str, Any]:
     import tensorflow as tf
 
     import tfhub_transfer as tt
-    from tfhub_transfer.encoders import hub_format
+    from tfhub_transfer.encoders.bert_graphs import INPUT_KEYS
 
     tt.convert(source, target)
     encoder = tf.saved_model.load(str(target))
@@ -50,7 +50,7 @@ def _compared(source: Path, target: Path) -> dict[str, Any]:
     length = theirs["ids"].shape[1]
     ids = pack(tf.constant(TEXTS))["input_word_ids"][:, :length].numpy()
     arrays = (theirs["ids"], theirs["mask"], np.zeros_like(theirs["ids"]))
-    named = zip(hub_format.INPUT_KEYS, arrays, strict=True)
+    named = zip(INPUT_KEYS, arrays, strict=True)
     outputs = encoder({k: tf.constant(v, tf.int32) for k, v in named}, training=False)
     ours = np.stack([layer.numpy() for layer in outputs["encoder_outputs"]])
     differences = np.abs(ours - theirs["layers"])[:, theirs["mask"] == 1]

@@ -15,6 +15,7 @@ import safetensors.numpy
 import tensorflow as tf
 
 from tfhub_transfer.encoders import conversion, hub_format, registry
+from tfhub_transfer.encoders.bert_graphs import INPUT_KEYS
 from tfhub_transfer.errors import InputError
 
 HIDDEN, HEADS, LAYERS, WIDE, POSITIONS = 16, 2, 2, 32, 24
@@ -123,7 +124,7 @@ def inputs(batch: int = 3, length: int = 7) -> dict[str, np.ndarray]:
     mask[-1, 3:] = 0
     ids = generator.integers(0, len(VOCABULARY), (batch, length)).astype(np.int32)
     types = generator.integers(0, 2, (batch, length)).astype(np.int32)
-    return dict(zip(hub_format.INPUT_KEYS, (ids, mask, types), strict=True))
+    return dict(zip(INPUT_KEYS, (ids, mask, types), strict=True))
 
 
 def run(encoder: Any, arrays: dict[str, np.ndarray], training: bool = False) -> dict[str, Any]:
@@ -234,7 +235,7 @@ def test_rows_without_any_token_stay_finite(converted: dict[str, Path]) -> None:
 
 def test_graph_is_in_the_form_that_fuses(converted: dict[str, Path]) -> None:
     encoder = load(converted["mean"])
-    specs = {key: tf.TensorSpec([None, None], tf.int32) for key in hub_format.INPUT_KEYS}
+    specs = {key: tf.TensorSpec([None, None], tf.int32) for key in INPUT_KEYS}
     traced = tf.function(lambda x: encoder(x, training=False)).get_concrete_function(specs)
     functions = traced.graph.as_graph_def().library.function
     operations = [node.op for function in functions for node in function.node_def]
@@ -349,7 +350,7 @@ def test_preprocessor_packs_like_tf_hubs(converted: dict[str, Path]) -> None:
         "vocab_size": len(VOCABULARY),
     }
     packed = preprocessor(tf.constant(["good film", ""]))
-    assert set(packed) == set(hub_format.INPUT_KEYS)
+    assert set(packed) == set(INPUT_KEYS)
     assert {(*v.shape, v.dtype) for v in packed.values()} == {(2, 128, tf.int32)}
     good, film = VOCABULARY.index("good"), VOCABULARY.index("film")
     assert packed["input_word_ids"][0, :5].numpy().tolist() == [cls, good, film, sep, 0]

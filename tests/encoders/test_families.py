@@ -15,6 +15,8 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer.encoders import conversion, families, hub_format, huggingface, tensor_files
+from tfhub_transfer.encoders.bert_graphs import INPUT_KEYS
+from tfhub_transfer.encoders.bert_shapes import BertShape, bert_variable_shapes
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.recipes import students
 
@@ -169,7 +171,7 @@ def inputs() -> dict[str, np.ndarray]:
     types = generator.integers(0, 2, ids.shape).astype(np.int32)
     mask = np.ones_like(ids)
     mask[-1, 3:] = 0
-    return dict(zip(hub_format.INPUT_KEYS, (ids, mask, types), strict=True))
+    return dict(zip(INPUT_KEYS, (ids, mask, types), strict=True))
 
 
 def run(encoder: Any, arrays: Mapping[str, np.ndarray], training: bool = False) -> dict[str, Any]:
@@ -427,7 +429,7 @@ def test_other_folders_are_refused_by_name(tmp_path: Path, name: str) -> None:
 
 def test_every_family_names_all_of_an_encoders_variables() -> None:
     for family in families.FAMILIES.values():
-        shape = hub_format.BertShape(
+        shape = BertShape(
             layers=1,
             hidden=8,
             heads=2,
@@ -436,5 +438,5 @@ def test_every_family_names_all_of_an_encoders_variables() -> None:
             pooler=family.has_pooler,
             embedding=4 if "embedding" in family.sizes else None,
         )
-        names = [family.tensor(each) for each in hub_format.bert_variable_shapes(shape)]
+        names = [family.tensor(each) for each in bert_variable_shapes(shape)]
         assert len(set(names)) == len(names)
