@@ -1,6 +1,7 @@
 """Conversion: what is written says what the source said; a broken source leaves nothing behind."""
 
 import errno
+import functools
 import gzip
 import json
 import math
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tensorflow as tf
+import torch_layers
 
 from tfhub_transfer.encoders import conversion, hub_format, registry
 from tfhub_transfer.encoders.bert_graphs import INPUT_KEYS
@@ -85,14 +87,8 @@ def write_source(folder: Path, mean: bool = False, **changes: Any) -> Path:
 def forward(ids: np.ndarray, mask: np.ndarray, types: np.ndarray) -> list[np.ndarray]:
     """Each layer's output by PyTorch's conventions, one token row after the other."""
     t = random_tensors()
-    gelu = np.vectorize(lambda x: x * 0.5 * (1 + math.erf(x / math.sqrt(2))))
-
-    def linear(x: np.ndarray, name: str) -> np.ndarray:
-        return x @ t[f"{name}.weight"].T + t[f"{name}.bias"]
-
-    def norm(x: np.ndarray, name: str) -> np.ndarray:
-        scaled = (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
-        return scaled * t[f"{name}.weight"] + t[f"{name}.bias"]
+    linear, norm = (functools.partial(each, t) for each in (torch_layers.linear, torch_layers.norm))
+    gelu = torch_layers.ACTIVATIONS["gelu"]
 
     x = t["embeddings.word_embeddings.weight"][ids]
     x = x + t["embeddings.position_embeddings.weight"][: ids.shape[1]]
@@ -422,7 +418,7 @@ BAD_FOLDERS: dict[str, tuple[Damage, str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
     "config no JSON": (lambda f: (f / "config.json").write_text("{"), "readable JSON is expected"),
     "config a list": (lambda f: (f / "config.json").write_text("[]"), "an object in it"),
-    "roberta": (set_config(model_type="roberta"), "bert, distilbert, electra.*Received: 'roberta'"),
+    "deberta": (set_config(model_type="deberta"), "bert, distilbert, electra.*Received: 'deberta'"),
     "no model type": (set_config(model_type=None), "bert, distilbert, electra.*Received: None"),
     "silu": (set_config(hidden_act="silu"), "hidden_act must be one of gelu,.*Received: 'silu'"),
     "relative": (set_config(position_embedding_type="relative_key"), "'absolute'"),

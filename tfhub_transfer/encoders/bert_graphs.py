@@ -7,8 +7,9 @@ layers and fed there without the token ids.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.encoders.bert_shapes import BertShape
@@ -17,6 +18,8 @@ INPUT_KEYS = ("input_word_ids", "input_mask", "input_type_ids")
 
 # Far below any attention score, and still finite in float16 and bfloat16.
 _MASKED_SCORE = -30000.0
+# From here on distances between tokens are one.
+_FARTHEST = 128
 
 Weights = Mapping[str, tf.Variable]
 
@@ -54,7 +57,7 @@ def _dense(x: tf.Tensor, weights: Weights, at: str, width: int) -> tf.Tensor:
 
 def _attention(
     x: tf.Tensor,
-    mask: tf.Tensor,
+    added: Sequence[tf.Tensor],
     size: tf.Tensor,
     weights: Weights,
     at: str,
@@ -68,7 +71,9 @@ def _attention(
         return tf.transpose(tf.reshape(flat, split), [0, 2, 1, 3])
 
     scores = tf.matmul(heads("query"), heads("key"), transpose_b=True)
-    scores = scores * (1.0 / math.sqrt(shape.head_size)) + mask
+    scores = scores * (1.0 / math.sqrt(shape.head_size))
+    for each in added:
+        scores = scores + each
     shares = _dropout(tf.nn.softmax(scores), shape.attention_dropout, training)
     context = tf.transpose(tf.matmul(shares, heads("value")), [0, 2, 1, 3])
     context = tf.reshape(context, [-1, shape.hidden])
@@ -77,25 +82,65 @@ def _attention(
 
 def _transformer_layer(
     tokens: tf.Tensor,
-    mask: tf.Tensor,
+    added: Sequence[tf.Tensor],
     index: int,
     weights: Weights,
     shape: BertShape,
     training: bool,
 ) -> tf.Tensor:
-    """[batch, length, hidden] -> the same; asks nothing but `tokens` for the shape."""
-    at, size = f"transformer/layer_{index}", tf.shape(tokens)
+    """[batch, length, hidden] -> the same; asks nothing but `tokens` for the shape.
+
+    What is `added` to the scores of attention can be broadcast to [batch, heads, length, length].
+    """
+    at, size = shape.layer(index), tf.shape(tokens)
     x = tf.reshape(tokens, [-1, shape.hidden])
-    mixed = _attention(x, mask, size, weights, f"{at}/self_attention", shape, training)
+    mixed = _attention(x, added, size, weights, f"{at}self_attention", shape, training)
     mixed = x + _dropout(mixed, shape.dropout, training)
-    x = _layer_norm(mixed, weights, f"{at}/self_attention_layer_norm", shape.epsilon)
-    wide = _dense(x, weights, f"{at}/intermediate", shape.intermediate)
+    x = _layer_norm(mixed, weights, f"{at}self_attention_layer_norm", shape.epsilon)
+    wide = _dense(x, weights, f"{at}intermediate", shape.intermediate)
     wide = _ACTIVATIONS[shape.activation](wide)
-    narrow = _dropout(_dense(wide, weights, f"{at}/output", shape.hidden), shape.dropout, training)
-    x = _layer_norm(x + narrow, weights, f"{at}/output_layer_norm", shape.epsilon)
+    narrow = _dropout(_dense(wide, weights, f"{at}output", shape.hidden), shape.dropout, training)
+    x = _layer_norm(x + narrow, weights, f"{at}output_layer_norm", shape.epsilon)
     return tf.identity(
         tf.reshape(x, [size[0], size[1], shape.hidden]), name=f"layer_{index}_output"
     )
+
+
+def distance_buckets(buckets: int, most: int) -> np.ndarray:
+    """The row of each distance from `-most` to `most` in a table of so many rows.
+
+    As T5 has them (Raffel et al. 2020, https://arxiv.org/abs/1910.10683), and MPNet (Song et al.
+    2020, https://arxiv.org/abs/2004.09297): half of them for what follows, half for what precedes;
+    of each half the first half for a distance each, the others for ranges that widen up to 128.
+
+    Example:
+
+    >>> distance_buckets(32, 300)[[300, 299, 301, 200, 0, 600]].tolist()
+    [0, 1, 17, 15, 15, 31]
+    """
+    distances = np.arange(-most, most + 1)
+    half, exact = buckets // 2, buckets // 4
+    far = np.maximum(np.abs(distances), exact).astype(np.float32) / np.float32(exact)
+    # In float32, as it was when the tables were trained.
+    share = np.log(far) / np.float32(math.log(_FARTHEST / exact))
+    wide = np.minimum(exact + (share * np.float32(half - exact)).astype(np.int32), half - 1)
+    near = np.where(np.abs(distances) < exact, np.abs(distances), wide)
+    return near + np.where(distances > 0, half, 0)
+
+
+def _distance_bias(length: tf.Tensor, weights: Weights, shape: BertShape) -> tf.Tensor:
+    """[1, heads, length, length]: what the distance of two tokens adds to their score."""
+    table = weights["relative_attention_bias/embeddings"]
+    rows = tf.constant(distance_buckets(shape.buckets, shape.positions), tf.int32)
+    # 0 and all to the right, then all to the left: each token's own begin one place further back.
+    places = tf.math.floormod(tf.range(2 * length) + length, 2 * length) - length
+    hot = tf.one_hot(tf.gather(rows, places + shape.positions), shape.buckets)
+    # A sum, not a product: it is exact in bfloat16, and may be computed below a cut and above it.
+    bias = tf.transpose(tf.reduce_sum(hot[:, :, tf.newaxis] * table, axis=1))
+    # By copies, whose gradient is a sum.
+    shifted = tf.tile(bias, [1, length])[:, : length * (2 * length - 1)]
+    square = tf.reshape(shifted, [shape.heads, length, 2 * length - 1])
+    return square[tf.newaxis, :, :, :length]
 
 
 def _embed(
@@ -111,7 +156,7 @@ def _embed(
         x = x + tf.matmul(hot, weights["type_embeddings/embeddings"])
     x = _layer_norm(x, weights, "embeddings/layer_norm", shape.epsilon)
     x = _dropout(x, shape.dropout, training)
-    if shape.width != shape.hidden:
+    if shape.embedding is not None:
         x = _dense(x, weights, "embedding_projection", shape.hidden)
     return tf.reshape(x, [size[0], size[1], shape.hidden])
 
@@ -156,10 +201,13 @@ def bert_function(weights: Weights, shape: BertShape) -> Callable[..., dict]:
     def call(inputs: dict[str, tf.Tensor], training: bool = False) -> dict:
         ids, present, types = (inputs[key] for key in INPUT_KEYS)
         present = tf.cast(present, tf.float32)
-        mask = (1.0 - present)[:, tf.newaxis, tf.newaxis, :] * _MASKED_SCORE
+        added = [(1.0 - present)[:, tf.newaxis, tf.newaxis, :] * _MASKED_SCORE]
+        if shape.buckets:
+            # Of the mask, which the layers read anyway, not of the ids.
+            added.append(_distance_bias(tf.shape(present)[1], weights, shape))
         tokens, layers = _embed(ids, types, weights, shape, training), []
         for index in range(shape.layers):
-            tokens = _transformer_layer(tokens, mask, index, weights, shape, training)
+            tokens = _transformer_layer(tokens, added, index, weights, shape, training)
             layers.append(tokens)
         pooled = _pool(tokens, present, weights, shape)
         return {

@@ -55,16 +55,17 @@ def reference_outputs(
     x = x + w["position_embedding/embeddings"][: ids.shape[1]]
     x = x + (w["type_embeddings/embeddings"][types] if shape.segments else 0.0)
     x = _reference_norm(x, w, "embeddings/layer_norm", shape)
-    if shape.width != shape.hidden:
+    if shape.embedding is not None:
         x = x @ w["embedding_projection/kernel"] + w["embedding_projection/bias"]
+    bias = _distance_biases(w, shape, ids.shape[1]) if shape.buckets else np.zeros(1)
     for index in range(shape.layers):
-        at = f"transformer/layer_{index}"
-        x = x + _reference_attention(x, mask, w, f"{at}/self_attention")
-        x = _reference_norm(x, w, f"{at}/self_attention_layer_norm", shape)
-        wide = x @ w[f"{at}/intermediate/kernel"] + w[f"{at}/intermediate/bias"]
+        at = shape.layer(index)
+        x = x + _reference_attention(x, mask, bias, w, f"{at}self_attention")
+        x = _reference_norm(x, w, f"{at}self_attention_layer_norm", shape)
+        wide = x @ w[f"{at}intermediate/kernel"] + w[f"{at}intermediate/bias"]
         wide = _REFERENCE_ACTIVATIONS[shape.activation](wide)
-        x = x + wide @ w[f"{at}/output/kernel"] + w[f"{at}/output/bias"]
-        x = _reference_norm(x, w, f"{at}/output_layer_norm", shape)
+        x = x + wide @ w[f"{at}output/kernel"] + w[f"{at}output/bias"]
+        x = _reference_norm(x, w, f"{at}output_layer_norm", shape)
     if shape.mean_pooling:
         return x, (x * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
     if not shape.pooler:
@@ -77,13 +78,25 @@ def _reference_norm(x: np.ndarray, w: Arrays, at: str, shape: BertShape) -> np.n
     return scaled * w[f"{at}/gamma"] + w[f"{at}/beta"]
 
 
-def _reference_attention(x: np.ndarray, mask: np.ndarray, w: Arrays, at: str) -> np.ndarray:
+def _distance_biases(w: Arrays, shape: BertShape, length: int) -> np.ndarray:
+    """[heads, length, length]; a range of distances begins where it is so many times the first."""
+    half, exact = shape.buckets // 2, shape.buckets // 4
+    begins = exact * (128 / exact) ** (np.arange(1, half - exact) / (half - exact))
+    ahead = np.arange(length) - np.arange(length)[:, None]
+    wide = exact + np.searchsorted(begins, np.abs(ahead), side="right")
+    rows = np.where(np.abs(ahead) < exact, np.abs(ahead), wide) + np.where(ahead > 0, half, 0)
+    return w["relative_attention_bias/embeddings"][rows].transpose(2, 0, 1)
+
+
+def _reference_attention(
+    x: np.ndarray, mask: np.ndarray, bias: np.ndarray, w: Arrays, at: str
+) -> np.ndarray:
     query, key, value = (
         np.einsum("bld,dhs->bhls", x, w[f"{at}/{part}/kernel"])
         + w[f"{at}/{part}/bias"][None, :, None, :]
         for part in ("query", "key", "value")
     )
-    scores = query @ key.swapaxes(-1, -2) / math.sqrt(query.shape[-1])
+    scores = query @ key.swapaxes(-1, -2) / math.sqrt(query.shape[-1]) + bias
     shares = scipy.special.softmax(np.where(mask[:, None, None, :] == 1, scores, -np.inf), axis=-1)
     mixed = np.einsum("bhls,hsd->bld", shares @ value, w[f"{at}/attention_output/kernel"])
     return mixed + w[f"{at}/attention_output/bias"]

@@ -11,8 +11,12 @@ class BertShape:
         segments: How many texts of a row are told apart; 0 where they aren't, as in DistilBERT.
         mean_pooling: Whether the mean of the tokens is `pooled_output`.
         pooler: Whether a dense layer makes `pooled_output` of the first token; else it is that.
-        embedding: Width of the word vectors where it isn't `hidden`, as in ELECTRA.
+        embedding: Width of the word vectors where a dense layer makes `hidden` of it, as in ELECTRA
+            and ALBERT; it may be `hidden` too.
         activation: `gelu`, `gelu_new` (by tanh) or `relu`.
+        shared: Whether all layers are one, applied `layers` times, as in ALBERT.
+        buckets: How many kinds of distances between tokens are told apart, whose bias attention
+            adds to its scores, as in MPNet; 0 where none are.
 
     Example:
 
@@ -34,6 +38,8 @@ class BertShape:
     pooler: bool = True
     embedding: int | None = None
     activation: str = "gelu"
+    shared: bool = False
+    buckets: int = 0
 
     @property
     def head_size(self) -> int:
@@ -44,6 +50,10 @@ class BertShape:
     def width(self) -> int:
         """Width of the word vectors."""
         return self.hidden if self.embedding is None else self.embedding
+
+    def layer(self, index: int) -> str:
+        """What precedes the names of a layer's variables."""
+        return "transformer/" if self.shared else f"transformer/layer_{index}/"
 
 
 def bert_variable_shapes(shape: BertShape) -> dict[str, tuple[int, ...]]:
@@ -63,11 +73,13 @@ def bert_variable_shapes(shape: BertShape) -> dict[str, tuple[int, ...]]:
     if shape.segments:
         names["type_embeddings/embeddings"] = (shape.segments, shape.width)
     names |= {f"embeddings/layer_norm/{kind}": (shape.width,) for kind in ("gamma", "beta")}
-    if shape.width != h:
+    if shape.embedding is not None:
         at = "embedding_projection/"
         names |= {f"{at}kernel": (shape.width, h), f"{at}bias": (h,)}
-    for index in range(shape.layers):
-        at = f"transformer/layer_{index}/"
+    if shape.buckets:
+        names["relative_attention_bias/embeddings"] = (shape.buckets, heads)
+    for index in range(1 if shape.shared else shape.layers):
+        at = shape.layer(index)
         for part in ("query", "key", "value"):
             names[f"{at}self_attention/{part}/kernel"] = (h, heads, size)
             names[f"{at}self_attention/{part}/bias"] = (heads, size)

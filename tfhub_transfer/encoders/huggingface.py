@@ -23,6 +23,7 @@ Arrays = Mapping[str, np.ndarray]
 # JSON that others wrote: what its values are is found out when they are taken.
 Config: TypeAlias = dict[str, Any]
 
+_POSITIONS = "position_embedding/embeddings"
 # The deepest BERT has 48.
 _MOST_LAYERS = 1000
 
@@ -138,7 +139,7 @@ def read(source: Path, work: Path) -> BertFolder:
         source=source,
         family=config["model_type"],
         shape=shape,
-        values=_hub_weights(tensors, family, shape, source),
+        values=_hub_weights(tensors, family, shape, _skipped_positions(config, family), source),
         vocab=vocab,
         lower_case=settings["lower_case"],
         strip_accents=settings["strip_accents"],
@@ -295,26 +296,26 @@ def _has_pooler(tensors: Arrays) -> bool:
 
 
 def _bert_shape(config: Config, family: Family, source: Path) -> BertShape:
+    config = {**family.defaults, **config}
     # The activations of transformers have more names than there are functions.
-    act = str(config.get(family.activation, "gelu"))
+    act = str(config[family.activation])
     if act not in ACTIVATIONS:
         raise InputError(
             f"config.json's {family.activation} must be one of {', '.join(ACTIVATIONS)}. "
             f"Received: {act!r} in {source}"
         )
-    rates = {ours: key for ours, key in family.rates.items() if key in config}
     try:
         sizes: Config = {ours: int(config[key]) for ours, key in family.sizes.items()}
-        sizes |= {ours: float(config[key]) for ours, key in rates.items()}
-        segments = int(config.get("type_vocab_size", 2)) if family.has_segments else 0
-        shape = BertShape(**sizes, segments=segments, activation=ACTIVATIONS[act])
+        rates = {ours: float(config[key]) for ours, key in family.rates.items()}
+        sizes["positions"] -= _skipped_positions(config, family)
+        # Of texts that aren't told apart nothing is embedded.
+        shape = BertShape(**{"segments": 0, **sizes}, **rates, activation=ACTIVATIONS[act])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"config.json must give BERT's sizes as numbers ({error!r}). Received: "
             f"{source / 'config.json'}"
         ) from error
-    needed = [*(sizes[each] for each in family.sizes), *([segments] if family.has_segments else [])]
-    if not 1 <= shape.layers <= _MOST_LAYERS or min(needed) < 1:
+    if not 1 <= shape.layers <= _MOST_LAYERS or min(sizes.values()) < 1:
         raise InputError(
             f"config.json must give BERT's sizes as numbers above 0, and up to {_MOST_LAYERS} "
             f"layers. Received: {shape} in {source}"
@@ -325,7 +326,16 @@ def _bert_shape(config: Config, family: Family, source: Path) -> BertShape:
             f"{family.sizes['heads']}. "
             f"Received: {shape.hidden} and {shape.heads} in {source}"
         )
-    return shape
+    if shape.embedding == shape.hidden and not family.projects:
+        shape = dataclasses.replace(shape, embedding=None)
+    return dataclasses.replace(shape, shared=family.shares_layers, buckets=family.buckets)
+
+
+def _skipped_positions(config: Config, family: Family) -> int:
+    """How many rows of the table of positions belong to no token: those up to padding's own id."""
+    if family.padding is None:
+        return 0
+    return int(config.get(family.padding, family.defaults[family.padding])) + 1
 
 
 def _plain_names(tensors: Arrays, family: Family) -> dict[str, np.ndarray]:
@@ -339,14 +349,30 @@ def _plain_names(tensors: Arrays, family: Family) -> dict[str, np.ndarray]:
 
 
 def _hub_weights(
-    tensors: Arrays, family: Family, shape: BertShape, source: Path
+    tensors: Arrays, family: Family, shape: BertShape, skipped: int, source: Path
 ) -> dict[str, np.ndarray]:
-    """Hugging Face's arrays under TF Hub's names, in TF Hub's shapes."""
-    return {
+    """Hugging Face's arrays under TF Hub's names, in TF Hub's shapes.
+
+    The first token has the first position: what comes before in the table is left out, and what is
+    added everywhere is added to it.
+    """
+    wanted = bert_variable_shapes(shape)
+    wanted[_POSITIONS] = (shape.positions + skipped, shape.width)
+    found = {
         # PyTorch keeps a dense layer's kernel as [outputs, inputs].
-        ours: _fitted(tensors, family.tensor(ours), wanted, ours.endswith("/kernel"), source)
-        for ours, wanted in bert_variable_shapes(shape).items()
+        ours: _fitted(tensors, family.tensor(ours), size, ours.endswith("/kernel"), source)
+        for ours, size in wanted.items()
     }
+    found[_POSITIONS] = found[_POSITIONS][skipped:]
+    if family.everywhere is not None:
+        found[_POSITIONS] = found[_POSITIONS] + _first_row(tensors, family, shape, source)
+    return found
+
+
+def _first_row(tensors: Arrays, family: Family, shape: BertShape, source: Path) -> np.ndarray:
+    name = f"{family.everywhere}.weight"
+    rows = len(tensors[name]) if name in tensors else 1
+    return _fitted(tensors, name, (max(rows, 1), shape.width), False, source)[0]
 
 
 def _fitted(
@@ -367,7 +393,7 @@ def _fitted(
     if value.shape != flat:
         raise InputError(
             f"The tensor {name!r} must have shape "
-            f"{flat[::-1] if turned else flat}, "
-            f"as config.json says. Received: {tensors[name].shape} in {source}"
+            f"{flat[::-1] if turned else flat}, as config.json says, or transformers where "
+            f"it says nothing. Received: {tensors[name].shape} in {source}"
         )
     return np.ascontiguousarray(value, dtype=np.float32).reshape(wanted)
