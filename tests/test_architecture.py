@@ -69,9 +69,11 @@ INNER_FLOORS = {
     ],
     "encoders": [
         [
-            *("calls", "catalogue", "families", "fetching", "hub_format", "recorded"),
+            *("bert_shapes", "calls", "catalogue", "families", "fetching", "recorded"),
             *("tensor_files", "token_counts"),
         ],
+        ["bert_graphs", "bert_reference"],
+        ["hub_format"],
         ["pieces"],
         ["given_texts", "huggingface", "loading", "registry", "variable_groups"],
         ["binding", "conversion", "flat_graphs", "interface", "layer_groups", "spelling"],

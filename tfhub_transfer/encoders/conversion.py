@@ -21,6 +21,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.encoders import hub_format, huggingface, registry
+from tfhub_transfer.encoders.bert_graphs import INPUT_KEYS
+from tfhub_transfer.encoders.bert_reference import reference_outputs
 from tfhub_transfer.encoders.families import FAMILIES
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
@@ -195,7 +197,7 @@ def _largest_difference(folder: Path, found: huggingface.BertFolder) -> float:
     mask[1, (length + 1) // 2 :] = 0
     types = generator.integers(0, max(shape.segments, 1), ids.shape)
     outputs = _run(safety.load_checked(folder), ids, mask, types)
-    tokens, pooled = huggingface.reference_outputs(found.values, shape, ids, mask, types)
+    tokens, pooled = reference_outputs(found.values, shape, ids, mask, types)
     difference = np.abs(outputs["sequence_output"].numpy() - tokens)[mask == 1].max()
     # Not `max`, which would let NaN pass.
     return float(np.maximum(difference, np.abs(outputs["pooled_output"].numpy() - pooled).max()))
@@ -205,7 +207,7 @@ def _run(
     encoder: SavedObject, ids: np.ndarray, mask: np.ndarray, types: np.ndarray
 ) -> dict[str, tf.Tensor]:
     """Calls an encoder of the BERT dialect, without dropout, on integers [batch, length]."""
-    arrays = zip(hub_format.INPUT_KEYS, (ids, mask, types), strict=True)
+    arrays = zip(INPUT_KEYS, (ids, mask, types), strict=True)
     return encoder({key: tf.constant(value, tf.int32) for key, value in arrays}, training=False)
 
 
