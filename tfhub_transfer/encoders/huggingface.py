@@ -98,7 +98,6 @@ class BertFolder:
             "made_by": self.family,
         }
 
-
     def save_preprocessor(self, folder: Path) -> None:
         """Writes the preprocessor that belongs to it as a SavedModel, as a whole folder."""
         if self.tokenizer is not None:

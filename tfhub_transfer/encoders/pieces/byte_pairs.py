@@ -173,7 +173,7 @@ def _words(texts: tf.Tensor) -> tf.RaggedTensor:
     blank = tf.strings.regex_full_match(found, _BLANKS)
     owner = tf.concat([parts.value_rowids(), [-1]], axis=0)
     followed = blank & (owner[:-1] == owner[1:])
-    last = tf.strings.regex_replace(found, rf"(?s)\A.*(.)\z", r"\1")
+    last = tf.strings.regex_replace(found, r"(?s)\A.*(.)\z", r"\1")
     spaced = tf.concat([[False], (followed & (last == " "))[:-1]], axis=0)[: tf.size(found)]
     # What is blank, by itself: all of it, or what is before its last character, and that.
     head = tf.where(followed, tf.strings.regex_replace(found, r"(?s)\A(.*).\z", r"\1"), found)
