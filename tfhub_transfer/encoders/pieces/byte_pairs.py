@@ -68,8 +68,10 @@ class BytePairs(tf.Module):
         self._reach = max((len(first + second) for first, second in merges), default=1)
         self._most = max(vocabulary.values()) + 1
         keys = [vocabulary[first] * self._most + vocabulary[second] for first, second in merges]
+        # A table of nothing is refused, and -1 no pair has.
+        ranks = [*range(len(keys)), _NONE]
         initializer = tf.lookup.KeyValueTensorInitializer(
-            tf.constant(keys, tf.int64), tf.range(len(keys), dtype=tf.int32)
+            tf.constant([*keys, -1], tf.int64), tf.constant(ranks, tf.int32)
         )
         self._ranks = tf.lookup.StaticHashTable(initializer, _NONE)
 
@@ -150,7 +152,7 @@ class BytePairs(tf.Module):
         hits = (ranks < _NONE) & (ranks == first_of_all)
         chosen = _apart(hits) if self._in_order else _firsts(hits, owner[:-1], count)
         left, right = tf.boolean_mask(active[:-1], chosen), tf.boolean_mask(active[1:], chosen)
-        made = tf.gather(tf.constant(self._made, tf.int32), tf.boolean_mask(ranks, chosen))
+        made = tf.gather(tf.constant([*self._made, 0]), tf.boolean_mask(ranks, chosen))
         symbols = tf.tensor_scatter_nd_update(symbols, left[:, None], made)
         gone = tf.zeros_like(right, tf.bool)
         there = tf.tensor_scatter_nd_update(there, right[:, None], gone)
