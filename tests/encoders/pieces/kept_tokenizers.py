@@ -20,7 +20,14 @@ LEARNED = (
 )
 # Written with escapes where an editor would show nothing, or something else.
 TEXTS = (
-    *("", " ", "the good film", " the  good\n\n film \t", "the\u00a0good\u3000film\u2003", "\n\nthe"),
+    *(
+        "",
+        " ",
+        "the good film",
+        " the  good\n\n film \t",
+        "the\u00a0good\u3000film\u2003",
+        "\n\nthe",
+    ),
     *("they'll 'll  'll ''ll THE'LL", "aaaa aaaaaaa", "goodgoodgoodgood" * 9, "film.good,film"),
     *("Étáit e\u0301t Фильм\u0301", "ｆｉｌｍ ﬁlm ① ½", "映画は良かった。", "zero\u200bwidth"),
     *("a\0b", "\U0001f469\u200d\U0001f467 \u263a\ufe0f", "``good'' \"film\"", "1999,2", "x\u0085y"),

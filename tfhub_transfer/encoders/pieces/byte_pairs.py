@@ -150,6 +150,8 @@ class BytePairs(tf.Module):
             # No piece is longer, so that what is merged farther away can't reach here before.
             first_of_all = _least_around(ranks, self._reach)
         hits = (ranks < _NONE) & (ranks == first_of_all)
+        if near and self._in_order:
+            hits = _whole_runs(hits, ranks, first == second)
         chosen = _apart(hits) if self._in_order else _firsts(hits, owner[:-1], count)
         left, right = tf.boolean_mask(active[:-1], chosen), tf.boolean_mask(active[1:], chosen)
         made = tf.gather(tf.constant([*self._made, 0]), tf.boolean_mask(ranks, chosen))
@@ -167,6 +169,20 @@ def _least_around(ranks: tf.Tensor, reach: int) -> tf.Tensor:
         least, width = tf.minimum(least[:-width], least[width:]), 2 * width
     size = tf.size(ranks)
     return tf.minimum(least[:size], least[window - width :][:size])
+
+
+def _whole_runs(hits: tf.Tensor, ranks: tf.Tensor, twins: tf.Tensor) -> tf.Tensor:
+    """Hits without those in parts of "aaaa": which of its pairs are merged, its beginning says.
+
+    Args:
+        hits: Bool `[n]`.
+        ranks: Of each pair.
+        twins: Whether a pair is of the same symbol twice.
+    """
+    same = twins[1:] & twins[:-1] & (ranks[1:] == ranks[:-1])
+    runs = tf.cumsum(tf.concat([[0], tf.cast(~same, tf.int32)], axis=0)[: tf.size(hits)])
+    whole = tf.math.segment_min(tf.cast(hits, tf.int32), runs)
+    return tf.gather(whole, runs) > 0
 
 
 def _apart(hits: tf.Tensor) -> tf.Tensor:
