@@ -69,14 +69,23 @@ INNER_FLOORS = {
     ],
     "encoders": [
         [
-            *("calls", "catalogue", "families", "fetching", "hub_format", "recorded"),
-            *("tensor_files", "token_counts"),
+            *("bert_shapes", "calls", "catalogue", "families", "fetching", "recorded"),
+            *("tensor_files", "token_counts", "word_vectors"),
         ],
+        ["bert_graphs", "bert_reference"],
+        ["hub_format"],
+        ["pieces"],
         ["given_texts", "huggingface", "loading", "registry", "variable_groups"],
         ["binding", "conversion", "flat_graphs", "interface", "layer_groups", "spelling"],
         ["encoder"],
         ["preprocessing"],
         ["hub_preprocessors", "preprocessor_layer", "vocabulary_fit"],
+        ["__init__"],
+    ],
+    "encoders/pieces": [
+        ["charsmaps", "normalizing", "packing"],
+        ["byte_pairs", "naming", "sentence_pieces", "tokenizer", "word_pieces"],
+        ["reading"],
         ["__init__"],
     ],
     "evaluation": [

@@ -159,4 +159,4 @@ def test_there_is_one_score_of_what_must_not_be_chosen() -> None:
             if each is not None and each <= -10_000:
                 low[path.relative_to(PACKAGE).as_posix()].add(each)
     # Encoders may compute in float16, which ends at -65,504.
-    assert low == {"runtime/masking.py": {-1e9}, "encoders/hub_format.py": {-30000.0}}
+    assert low == {"runtime/masking.py": {-1e9}, "encoders/bert_graphs.py": {-30000.0}}

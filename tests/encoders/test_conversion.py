@@ -1,6 +1,7 @@
 """Conversion: what is written says what the source said; a broken source leaves nothing behind."""
 
 import errno
+import functools
 import gzip
 import json
 import math
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tensorflow as tf
+import torch_layers
 
 from tfhub_transfer.encoders import conversion, hub_format, registry
+from tfhub_transfer.encoders.bert_graphs import INPUT_KEYS
 from tfhub_transfer.errors import InputError
 
 HIDDEN, HEADS, LAYERS, WIDE, POSITIONS = 16, 2, 2, 32, 24
@@ -84,14 +87,8 @@ def write_source(folder: Path, mean: bool = False, **changes: Any) -> Path:
 def forward(ids: np.ndarray, mask: np.ndarray, types: np.ndarray) -> list[np.ndarray]:
     """Each layer's output by PyTorch's conventions, one token row after the other."""
     t = random_tensors()
-    gelu = np.vectorize(lambda x: x * 0.5 * (1 + math.erf(x / math.sqrt(2))))
-
-    def linear(x: np.ndarray, name: str) -> np.ndarray:
-        return x @ t[f"{name}.weight"].T + t[f"{name}.bias"]
-
-    def norm(x: np.ndarray, name: str) -> np.ndarray:
-        scaled = (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
-        return scaled * t[f"{name}.weight"] + t[f"{name}.bias"]
+    linear, norm = (functools.partial(each, t) for each in (torch_layers.linear, torch_layers.norm))
+    gelu = torch_layers.ACTIVATIONS["gelu"]
 
     x = t["embeddings.word_embeddings.weight"][ids]
     x = x + t["embeddings.position_embeddings.weight"][: ids.shape[1]]
@@ -123,7 +120,7 @@ def inputs(batch: int = 3, length: int = 7) -> dict[str, np.ndarray]:
     mask[-1, 3:] = 0
     ids = generator.integers(0, len(VOCABULARY), (batch, length)).astype(np.int32)
     types = generator.integers(0, 2, (batch, length)).astype(np.int32)
-    return dict(zip(hub_format.INPUT_KEYS, (ids, mask, types), strict=True))
+    return dict(zip(INPUT_KEYS, (ids, mask, types), strict=True))
 
 
 def run(encoder: Any, arrays: dict[str, np.ndarray], training: bool = False) -> dict[str, Any]:
@@ -234,7 +231,7 @@ def test_rows_without_any_token_stay_finite(converted: dict[str, Path]) -> None:
 
 def test_graph_is_in_the_form_that_fuses(converted: dict[str, Path]) -> None:
     encoder = load(converted["mean"])
-    specs = {key: tf.TensorSpec([None, None], tf.int32) for key in hub_format.INPUT_KEYS}
+    specs = {key: tf.TensorSpec([None, None], tf.int32) for key in INPUT_KEYS}
     traced = tf.function(lambda x: encoder(x, training=False)).get_concrete_function(specs)
     functions = traced.graph.as_graph_def().library.function
     operations = [node.op for function in functions for node in function.node_def]
@@ -349,7 +346,7 @@ def test_preprocessor_packs_like_tf_hubs(converted: dict[str, Path]) -> None:
         "vocab_size": len(VOCABULARY),
     }
     packed = preprocessor(tf.constant(["good film", ""]))
-    assert set(packed) == set(hub_format.INPUT_KEYS)
+    assert set(packed) == set(INPUT_KEYS)
     assert {(*v.shape, v.dtype) for v in packed.values()} == {(2, 128, tf.int32)}
     good, film = VOCABULARY.index("good"), VOCABULARY.index("film")
     assert packed["input_word_ids"][0, :5].numpy().tolist() == [cls, good, film, sep, 0]
@@ -421,7 +418,7 @@ BAD_FOLDERS: dict[str, tuple[Damage, str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
     "config no JSON": (lambda f: (f / "config.json").write_text("{"), "readable JSON is expected"),
     "config a list": (lambda f: (f / "config.json").write_text("[]"), "an object in it"),
-    "roberta": (set_config(model_type="roberta"), "bert, distilbert, electra.*Received: 'roberta'"),
+    "deberta": (set_config(model_type="deberta"), "bert, distilbert, electra.*Received: 'deberta'"),
     "no model type": (set_config(model_type=None), "bert, distilbert, electra.*Received: None"),
     "silu": (set_config(hidden_act="silu"), "hidden_act must be one of gelu,.*Received: 'silu'"),
     "relative": (set_config(position_embedding_type="relative_key"), "'absolute'"),

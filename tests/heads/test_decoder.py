@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer.encoders import hub_format
+from tfhub_transfer.encoders.bert_shapes import BertShape, bert_variable_shapes
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import warm_start
 from tfhub_transfer.heads.decoder import Decoder
@@ -355,7 +355,7 @@ def test_layers_begin_as_an_encoders(kind: str, request: pytest.FixtureRequest) 
 
 
 def _bert(heads: int = 2, wide: int = 12, places: int = 9, width: int = 8) -> dict[str, Array]:
-    shape = hub_format.BertShape(
+    shape = BertShape(
         vocabulary=VOCABULARY,
         hidden=width,
         layers=2,
@@ -365,7 +365,7 @@ def _bert(heads: int = 2, wide: int = 12, places: int = 9, width: int = 8) -> di
         segments=2,
     )
     generator = np.random.default_rng(0)
-    shapes = hub_format.bert_variable_shapes(shape)
+    shapes = bert_variable_shapes(shape)
     return {name: generator.normal(size=size) for name, size in shapes.items()}
 
 

@@ -14,13 +14,14 @@ import tfhub_transfer as tt
 from tfhub_transfer import cli
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders import hub_format, registry
+from tfhub_transfer.encoders.bert_shapes import BertShape, bert_variable_shapes
 from tfhub_transfer.recipes import distillation, encoder_distillation, lessons, students
 from tfhub_transfer.tasks.objective import Objective
 
 WORDS = [a + b + c for a in "bdfgk" for b in "aeiou" for c in "lmnrst"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PIECES = [*hub_format.SPECIAL_TOKENS, *LETTERS, *(f"##{c}" for c in LETTERS), *WORDS]
-SHAPE = hub_format.BertShape(
+SHAPE = BertShape(
     layers=4,
     hidden=16,
     heads=4,
@@ -48,7 +49,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
         name: np.ones(size, np.float32)
         if name.endswith("gamma")
         else generator.normal(scale=0.3, size=size).astype(np.float32)
-        for name, size in hub_format.bert_variable_shapes(SHAPE).items()
+        for name, size in bert_variable_shapes(SHAPE).items()
     }
     info = {"name": "tiny", "licence": "apache-2.0", "dialect": "bert", "dimension": 16}
     made = hub_format.bert_encoder(values, SHAPE, vocab, True)

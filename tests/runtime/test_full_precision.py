@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer.encoders import hub_format
+from tfhub_transfer.encoders.bert_shapes import BertShape, bert_variable_shapes
 from tfhub_transfer.runtime import full_precision, precision_choice
 from tfhub_transfer.tasks import Classification, Head, MultiLabel, Regression
 
@@ -112,9 +113,9 @@ def test_heads_over_tokens_at_bfloat16_are_exported_as_they_answer(
 
 def narrow(folder: Path, width: int, factory: Any) -> Path:
     """An encoder of two layers in the form of those that `convert` writes."""
-    shape = hub_format.BertShape(2, width, 2, 2 * width, len(factory.VOCABULARY), 64)
+    shape = BertShape(2, width, 2, 2 * width, len(factory.VOCABULARY), 64)
     generator, values = np.random.default_rng(0), {}
-    for name, size in hub_format.bert_variable_shapes(shape).items():
+    for name, size in bert_variable_shapes(shape).items():
         made = generator.normal(0, 0.3 if len(size) > 1 else 0.1, size) + name.endswith("gamma")
         values[name] = made.astype("float32")
     vocab = folder.with_name(f"vocab{width}.txt")

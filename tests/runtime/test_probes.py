@@ -11,6 +11,7 @@ from saved_model_factory import Tracked
 
 import tfhub_transfer as tt
 from tfhub_transfer.encoders import hub_format
+from tfhub_transfer.encoders.bert_shapes import BertShape, bert_variable_shapes
 
 PIECES = (*hub_format.SPECIAL_TOKENS, "good", "film", *"abcdefghijklmnopqrstuvwxyz")
 
@@ -21,11 +22,11 @@ def bert(
     """A BERT of one layer, with so many word pieces, segments and positions."""
     vocab = folder.with_suffix(".txt")
     vocab.write_text("".join(f"{piece}\n" for piece in PIECES[:pieces]), encoding="utf-8")
-    shape = hub_format.BertShape(1, 4, 1, 8, pieces, positions, segments, mean_pooling=True)
+    shape = BertShape(1, 4, 1, 8, pieces, positions, segments, mean_pooling=True)
     generator = np.random.default_rng(0)
     values = {
         name: generator.normal(scale=scale, size=size).astype(np.float32)
-        for name, size in hub_format.bert_variable_shapes(shape).items()
+        for name, size in bert_variable_shapes(shape).items()
     }
     info = {"name": "tiny", "dialect": "bert", "dimension": 4, "layers": 1, "lower_case": True}
     hub_format.save(hub_format.bert_encoder(values, shape, vocab, True), folder, info)

@@ -29,6 +29,7 @@ import tensorflow as tf
 import tfhub_transfer as tt
 from tfhub_transfer import cli
 from tfhub_transfer.encoders import hub_format
+from tfhub_transfer.encoders.bert_shapes import BertShape, bert_variable_shapes
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs.trainings import training
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
@@ -468,11 +469,11 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pieces = [*hub_format.SPECIAL_TOKENS, *ascii_lowercase, *(f"##{c}" for c in ascii_lowercase)]
     vocab = folder / "vocab.txt"
     vocab.write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
-    shape = hub_format.BertShape(2, 8, 2, 16, len(pieces), 16, mean_pooling=True)
+    shape = BertShape(2, 8, 2, 16, len(pieces), 16, mean_pooling=True)
     generator = np.random.default_rng(0)
     values = {
         name: generator.normal(scale=0.3, size=size).astype(np.float32)
-        for name, size in hub_format.bert_variable_shapes(shape).items()
+        for name, size in bert_variable_shapes(shape).items()
     }
     info = {"name": "tiny", "dialect": "bert", "dimension": 8, "layers": 2, "lower_case": True}
     hub_format.save(hub_format.bert_encoder(values, shape, vocab, True), folder / "tiny", info)

@@ -3,19 +3,14 @@
 Three kinds are written here, and only here: a BERT encoder, a table of static word-piece vectors
 that speaks the BERT dialect, and a text embedding (one string in, one vector out). Variable names,
 inputs and outputs are those of the encoders on tfhub.dev, described in
-https://www.tensorflow.org/hub/common_saved_model_apis/text; whatever reads those reads these.
-
-The BERT graph is written in the forms that TensorFlow's graph optimizer can fuse on a CPU: matrix
-products of two-dimensional activations followed by `BiasAdd`, GELU by `Erf`, attention scores as
-product, scale and addition. Each layer asks its own input for its shape, so that the graph can be
-cut between layers and fed there without the token ids.
+https://www.tensorflow.org/hub/common_saved_model_apis/text; whatever reads those reads these. The
+BERT's graph is `bert_graphs`'.
 """
 
-import dataclasses
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,242 +19,19 @@ import tensorflow as tf
 # of.
 import tensorflow_text as tf_text
 
+from tfhub_transfer.encoders.bert_graphs import INPUT_KEYS, Weights, bert_function, masked_mean
+from tfhub_transfer.encoders.bert_shapes import BertShape, bert_variable_shapes
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.texts import splitting
 
 INFO_FILE = "tfhub_transfer.json"
-INPUT_KEYS = ("input_word_ids", "input_mask", "input_type_ids")
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
-# Far below any attention score, and still finite in float16 and bfloat16.
-_MASKED_SCORE = -30000.0
 # BERT treats a longer word as unknown; tensorflow-text counts bytes, of which a character has up to
 # four.
 _LONGEST_WORD = 100
 # Control, format, private-use characters and U+FFFD vanish, except those that separate words.
 _CONTROL = r"[\x{0}-\x{8}\x{B}\x{C}\x{E}-\x{1F}\x{7F}-\x{9F}\x{FFFD}\p{Cf}\p{Co}]"
-
-Weights = Mapping[str, tf.Variable]
-
-
-@dataclasses.dataclass(frozen=True)
-class BertShape:
-    """Sizes and rates of an encoder like BERT: what its `config.json` says.
-
-    Attributes:
-        segments: How many texts of a row are told apart; 0 where they aren't, as in DistilBERT.
-        mean_pooling: Whether the mean of the tokens is `pooled_output`.
-        pooler: Whether a dense layer makes `pooled_output` of the first token; else it is that.
-        embedding: Width of the word vectors where it isn't `hidden`, as in ELECTRA.
-        activation: `gelu`, `gelu_new` (by tanh) or `relu`.
-
-    Example:
-
-    >>> BertShape(layers=6, hidden=384, heads=12, intermediate=1536).head_size
-    32
-    """
-
-    layers: int
-    hidden: int
-    heads: int
-    intermediate: int
-    vocabulary: int = 30522
-    positions: int = 512
-    segments: int = 2
-    epsilon: float = 1e-12
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    mean_pooling: bool = False
-    pooler: bool = True
-    embedding: int | None = None
-    activation: str = "gelu"
-
-    @property
-    def head_size(self) -> int:
-        """Width of one attention head."""
-        return self.hidden // self.heads
-
-    @property
-    def width(self) -> int:
-        """Width of the word vectors."""
-        return self.hidden if self.embedding is None else self.embedding
-
-
-def bert_variable_shapes(shape: BertShape) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every variable of a TF Hub BERT encoder, bottom to top.
-
-    Example:
-
-    >>> tiny = BertShape(layers=1, hidden=8, heads=2, intermediate=16)
-    >>> bert_variable_shapes(tiny)["transformer/layer_0/self_attention/query/kernel"]
-    (8, 2, 4)
-    """
-    h, heads, size, wide = shape.hidden, shape.heads, shape.head_size, shape.intermediate
-    names: dict[str, tuple[int, ...]] = {
-        "word_embeddings/embeddings": (shape.vocabulary, shape.width),
-        "position_embedding/embeddings": (shape.positions, shape.width),
-    }
-    if shape.segments:
-        names["type_embeddings/embeddings"] = (shape.segments, shape.width)
-    names |= {f"embeddings/layer_norm/{kind}": (shape.width,) for kind in ("gamma", "beta")}
-    if shape.width != h:
-        at = "embedding_projection/"
-        names |= {f"{at}kernel": (shape.width, h), f"{at}bias": (h,)}
-    for index in range(shape.layers):
-        at = f"transformer/layer_{index}/"
-        for part in ("query", "key", "value"):
-            names[f"{at}self_attention/{part}/kernel"] = (h, heads, size)
-            names[f"{at}self_attention/{part}/bias"] = (heads, size)
-        names[f"{at}self_attention/attention_output/kernel"] = (heads, size, h)
-        names[f"{at}self_attention/attention_output/bias"] = (h,)
-        names[f"{at}self_attention_layer_norm/gamma"] = (h,)
-        names[f"{at}self_attention_layer_norm/beta"] = (h,)
-        names |= {f"{at}intermediate/kernel": (h, wide), f"{at}intermediate/bias": (wide,)}
-        names |= {f"{at}output/kernel": (wide, h), f"{at}output/bias": (h,)}
-        names |= {f"{at}output_layer_norm/gamma": (h,), f"{at}output_layer_norm/beta": (h,)}
-    if shape.pooler and not shape.mean_pooling:
-        names |= {"pooler_transform/kernel": (h, h), "pooler_transform/bias": (h,)}
-    return names
-
-
-def _layer_norm(x: tf.Tensor, weights: Weights, at: str, epsilon: float) -> tf.Tensor:
-    # Not in one operation, nor so that oneDNN's rewrite finds one (`graphs.rewriting` says why).
-    mean = tf.reduce_mean(x, axis=-1, keepdims=True)
-    variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axis=-1, keepdims=True)
-    scaled = (x - mean) * tf.math.rsqrt(variance + epsilon)
-    return scaled * weights[f"{at}/gamma"] + weights[f"{at}/beta"]
-
-
-def _gelu(x: tf.Tensor) -> tf.Tensor:
-    """GELU by `Erf`: `tf.nn.gelu` says `Erfc`, which no fused kernel is made from."""
-    return (0.5 * (1.0 + tf.math.erf(x * math.sqrt(0.5)))) * x
-
-
-def _gelu_new(x: tf.Tensor) -> tf.Tensor:
-    """GELU as its paper approximates it (Hendrycks and Gimpel 2016, arXiv:1606.08415)."""
-    return 0.5 * x * (1.0 + tf.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
-
-
-_ACTIVATIONS = {"gelu": _gelu, "gelu_new": _gelu_new, "relu": tf.nn.relu}
-
-
-def _dropout(x: tf.Tensor, rate: float, training: bool) -> tf.Tensor:
-    return tf.nn.dropout(x, rate) if training and rate > 0.0 else x
-
-
-def _dense(x: tf.Tensor, weights: Weights, at: str, width: int) -> tf.Tensor:
-    """[rows, inputs] -> [rows, width]; kernels shaped by attention heads are flattened first."""
-    kernel = tf.reshape(weights[f"{at}/kernel"], [-1, width])
-    return tf.nn.bias_add(tf.matmul(x, kernel), tf.reshape(weights[f"{at}/bias"], [width]))
-
-
-def _attention(
-    x: tf.Tensor,
-    mask: tf.Tensor,
-    size: tf.Tensor,
-    weights: Weights,
-    at: str,
-    shape: BertShape,
-    training: bool,
-) -> tf.Tensor:
-    split = [size[0], size[1], shape.heads, shape.head_size]
-
-    def heads(part: str) -> tf.Tensor:
-        flat = _dense(x, weights, f"{at}/{part}", shape.hidden)
-        return tf.transpose(tf.reshape(flat, split), [0, 2, 1, 3])
-
-    scores = tf.matmul(heads("query"), heads("key"), transpose_b=True)
-    scores = scores * (1.0 / math.sqrt(shape.head_size)) + mask
-    shares = _dropout(tf.nn.softmax(scores), shape.attention_dropout, training)
-    context = tf.transpose(tf.matmul(shares, heads("value")), [0, 2, 1, 3])
-    context = tf.reshape(context, [-1, shape.hidden])
-    return _dense(context, weights, f"{at}/attention_output", shape.hidden)
-
-
-def _transformer_layer(
-    tokens: tf.Tensor,
-    mask: tf.Tensor,
-    index: int,
-    weights: Weights,
-    shape: BertShape,
-    training: bool,
-) -> tf.Tensor:
-    """[batch, length, hidden] -> the same; asks nothing but `tokens` for the shape."""
-    at, size = f"transformer/layer_{index}", tf.shape(tokens)
-    x = tf.reshape(tokens, [-1, shape.hidden])
-    mixed = _attention(x, mask, size, weights, f"{at}/self_attention", shape, training)
-    mixed = x + _dropout(mixed, shape.dropout, training)
-    x = _layer_norm(mixed, weights, f"{at}/self_attention_layer_norm", shape.epsilon)
-    wide = _dense(x, weights, f"{at}/intermediate", shape.intermediate)
-    wide = _ACTIVATIONS[shape.activation](wide)
-    narrow = _dropout(_dense(wide, weights, f"{at}/output", shape.hidden), shape.dropout, training)
-    x = _layer_norm(x + narrow, weights, f"{at}/output_layer_norm", shape.epsilon)
-    return tf.identity(
-        tf.reshape(x, [size[0], size[1], shape.hidden]), name=f"layer_{index}_output"
-    )
-
-
-def _embed(
-    ids: tf.Tensor, types: tf.Tensor, weights: Weights, shape: BertShape, training: bool
-) -> tf.Tensor:
-    size = tf.shape(ids)
-    x = tf.nn.embedding_lookup(weights["word_embeddings/embeddings"], ids)
-    x = x + weights["position_embedding/embeddings"][: size[1]]
-    x = tf.reshape(x, [-1, shape.width])
-    if shape.segments:
-        # One-hot, as TF Hub's own encoders do it: this table's gradient is then dense and cheap.
-        hot = tf.one_hot(tf.reshape(types, [-1]), shape.segments)
-        x = x + tf.matmul(hot, weights["type_embeddings/embeddings"])
-    x = _layer_norm(x, weights, "embeddings/layer_norm", shape.epsilon)
-    x = _dropout(x, shape.dropout, training)
-    if shape.width != shape.hidden:
-        x = _dense(x, weights, "embedding_projection", shape.hidden)
-    return tf.reshape(x, [size[0], size[1], shape.hidden])
-
-
-def masked_mean(tokens: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
-    """Mean over the tokens of each row, weighted.
-
-    Args:
-        tokens: [batch, length, width].
-        counted: What each token counts, [batch, length]. Where nothing counts the mean is zero.
-
-    Example:
-
-    >>> masked_mean(tf.constant([[[1.0], [3.0], [9.0]]]), tf.constant([[1.0, 1.0, 0.0]])).numpy()
-    array([[2.]], dtype=float32)
-    """
-    counted = counted[:, :, tf.newaxis]
-    total = tf.reduce_sum(tokens * counted, axis=1)
-    return total / tf.maximum(tf.reduce_sum(counted, axis=1), 1e-9)
-
-
-def _pool(tokens: tf.Tensor, present: tf.Tensor, weights: Weights, shape: BertShape) -> tf.Tensor:
-    if shape.mean_pooling:
-        return masked_mean(tokens, present)
-    if not shape.pooler:
-        return tokens[:, 0]
-    return tf.tanh(_dense(tokens[:, 0], weights, "pooler_transform", shape.hidden))
-
-
-def _bert_function(weights: Weights, shape: BertShape) -> Callable[..., dict]:
-    def call(inputs: dict[str, tf.Tensor], training: bool = False) -> dict:
-        ids, present, types = (inputs[key] for key in INPUT_KEYS)
-        present = tf.cast(present, tf.float32)
-        mask = (1.0 - present)[:, tf.newaxis, tf.newaxis, :] * _MASKED_SCORE
-        tokens, layers = _embed(ids, types, weights, shape, training), []
-        for index in range(shape.layers):
-            tokens = _transformer_layer(tokens, mask, index, weights, shape, training)
-            layers.append(tokens)
-        pooled = _pool(tokens, present, weights, shape)
-        return {
-            "pooled_output": pooled,
-            "default": pooled,
-            "sequence_output": tokens,
-            "encoder_outputs": layers,
-        }
-
-    return call
 
 
 def _static_function(weights: Weights, uncounted: Sequence[int]) -> Callable[..., dict]:
@@ -296,27 +68,30 @@ def _three_inputs() -> dict[str, tf.TensorSpec]:
 
 
 def _token_encoder(
-    weights: Weights, call: Callable[..., dict], vocab: Path, lower_case: bool
+    weights: Weights, call: Callable[..., dict], vocab: Path | None, lower_case: bool
 ) -> tf.train.Checkpoint:
     function = tf.function(call, autograph=False)
     # A SavedModel can only be called as it was traced.
     for training in (True, False):
         function.get_concrete_function(_three_inputs(), training=training)
     encoder = _trackable(weights, function)
+    if vocab is None:
+        return encoder
     encoder.vocab_file = tf.saved_model.Asset(str(vocab))
     encoder.do_lower_case = tf.Variable(lower_case, trainable=False, name="do_lower_case")
     return encoder
 
 
 def bert_encoder(
-    values: Mapping[str, np.ndarray], shape: BertShape, vocab: Path, lower_case: bool
+    values: Mapping[str, np.ndarray], shape: BertShape, vocab: Path | None, lower_case: bool
 ) -> tf.train.Checkpoint:
     """A BERT encoder with the given weights, ready for `tf.saved_model.save`.
 
     Args:
         values: An array for each name of `bert_variable_shapes(shape)`, in that shape.
         shape: Sizes and rates.
-        vocab: File with one word piece a line; it becomes the asset `vocab.txt`.
+        vocab: File with one word piece a line; it becomes the asset `vocab.txt`. None for those
+            whose pieces are others than BERT's, which their preprocessor has.
         lower_case: Whether the vocabulary was made from lower-cased text.
 
     Returns:
@@ -325,17 +100,26 @@ def bert_encoder(
         hidden] and `encoder_outputs`, a list with one [batch, length, hidden] a layer.
     """
     weights = _variables({name: values[name] for name in bert_variable_shapes(shape)})
-    return _token_encoder(weights, _bert_function(weights, shape), vocab, lower_case)
+    return _token_encoder(weights, bert_function(weights, shape), vocab, lower_case)
 
 
-def static_encoder(table: np.ndarray, vocab: Path, lower_case: bool) -> tf.train.Checkpoint:
+def static_encoder(
+    table: np.ndarray, vocab: Path | None, lower_case: bool, uncounted: Sequence[int] = ()
+) -> tf.train.Checkpoint:
     """A table of word-piece vectors [vocabulary, width] that speaks the BERT dialect.
 
     `sequence_output` holds the looked-up vectors, `pooled_output` their mean over the tokens that
     the mask does not exclude, `[CLS]` and `[SEP]` not counted; zero where there are none.
+
+    Args:
+        table: The vectors.
+        vocab: As for `bert_encoder`.
+        lower_case: As for `bert_encoder`.
+        uncounted: Ids that aren't counted, where no vocabulary says them.
     """
-    pieces = read_vocabulary(vocab)
-    uncounted = [pieces.index(token) for token in ("[CLS]", "[SEP]")]
+    if vocab is not None:
+        pieces = read_vocabulary(vocab)
+        uncounted = [pieces.index(token) for token in ("[CLS]", "[SEP]")]
     weights = _variables({"word_embeddings/embeddings": table})
     return _token_encoder(weights, _static_function(weights, uncounted), vocab, lower_case)
 
@@ -525,11 +309,11 @@ def _line_numbers(asset: tf.saved_model.Asset, buckets: int) -> tf.lookup.Static
     return tf.lookup.StaticVocabularyTable(initializer, num_oov_buckets=buckets)
 
 
-def preprocessor(pieces: WordPieces, sequence_length: int = 128) -> tf.train.Checkpoint:
+def preprocessor(pieces: Any, sequence_length: int = 128) -> tf.train.Checkpoint:
     """A TF Hub preprocessor: `__call__`, `tokenize` and `bert_pack_inputs`, ready to be saved.
 
     Args:
-        pieces: The tokenizer.
+        pieces: The tokenizer: `WordPieces`, or what has the same four methods.
         sequence_length: Number of tokens a row that `__call__` gives, and the default of
             `bert_pack_inputs`.
     """

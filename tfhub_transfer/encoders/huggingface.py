@@ -1,8 +1,7 @@
 """Reads Hugging Face's folders of BERT and its like, under TensorFlow Hub's names.
 
 Sizes, tokenizer settings and weights; nothing here needs PyTorch or transformers,
-`model.safetensors` is read straight into NumPy. What the families differ in is in `families`. The
-module also holds their forward pass in NumPy, against which converted encoders are checked.
+`model.safetensors` is read straight into NumPy. What the families differ in is in `families`.
 """
 
 import dataclasses
@@ -13,10 +12,12 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
-import scipy.special
 
 from tfhub_transfer.encoders import hub_format, tensor_files
+from tfhub_transfer.encoders.bert_shapes import BertShape, bert_variable_shapes
 from tfhub_transfer.encoders.families import ACTIVATIONS, FAMILIES, Family
+from tfhub_transfer.encoders.pieces import reading
+from tfhub_transfer.encoders.pieces.tokenizer import Tokenizer
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import records
 
@@ -24,6 +25,7 @@ Arrays = Mapping[str, np.ndarray]
 # JSON that others wrote: what its values are is found out when they are taken.
 Config: TypeAlias = dict[str, Any]
 
+_POSITIONS = "position_embedding/embeddings"
 # The deepest BERT has 48.
 _MOST_LAYERS = 1000
 
@@ -58,9 +60,10 @@ class BertFolder:
         source: The folder.
         family: Its `model_type`, one of `families.FAMILIES`.
         shape: Sizes and rates.
-        values: An array for each name of `hub_format.bert_variable_shapes(shape)`, float32.
-        vocab: The vocabulary file.
-        lower_case: Whether the tokenizer lower-cases.
+        values: An array for each name of `bert_variable_shapes(shape)`, float32.
+        vocab: The vocabulary file of BERT's tokenizer.
+        tokenizer: Any other tokenizer.
+        lower_case: Whether BERT's tokenizer lower-cases.
         strip_accents: Whether it removes accents; `None` means where it lower-cases.
         sequence_length: The most tokens that the model was trained for.
         card: Name, source and licence, as far as the folder's model card tells.
@@ -68,9 +71,10 @@ class BertFolder:
 
     source: Path
     family: str
-    shape: hub_format.BertShape
+    shape: BertShape
     values: Arrays
-    vocab: Path
+    vocab: Path | None
+    tokenizer: Tokenizer | None
     lower_case: bool
     strip_accents: bool | None
     sequence_length: int
@@ -78,21 +82,32 @@ class BertFolder:
 
     def information(self) -> dict[str, object]:
         """What `tfhub_transfer.json` is to say of the encoder."""
+        case: dict[str, object] = {
+            "lower_case": self.lower_case,
+            "strip_accents": self.strip_accents,
+        }
         return self.card | {
             "dialect": "bert",
             "dimension": self.shape.hidden,
             "layers": self.shape.layers,
             "outputs": ["default", "pooled_output", "sequence_output", "encoder_outputs"],
-            "lower_case": self.lower_case,
-            "strip_accents": self.strip_accents,
+            **({} if self.tokenizer else case),
             "sequence_length": self.sequence_length,
             "pooling": _pooling(self.shape),
             "activation": self.shape.activation,
             "made_by": self.family,
         }
 
+    def save_preprocessor(self, folder: Path) -> None:
+        """Writes the preprocessor that belongs to it as a SavedModel, as a whole folder."""
+        if self.tokenizer is not None:
+            self.tokenizer.save(folder)
+        else:
+            assert self.vocab is not None  # one of both it has
+            hub_format.save_preprocessor(folder, self.vocab, self.lower_case, self.strip_accents)
 
-def _pooling(shape: hub_format.BertShape) -> str:
+
+def _pooling(shape: BertShape) -> str:
     if shape.mean_pooling:
         return "mean"
     return "pooler" if shape.pooler else "first"
@@ -128,8 +143,10 @@ def read(source: Path, work: Path) -> BertFolder:
     """
     config = _read_config(source)
     family = FAMILIES[config["model_type"]]
-    settings = _read_settings(source)
-    vocab = _read_vocabulary(_vocabulary_file(source, work), config)
+    tokenizer = reading.read(source, config)
+    settings = _read_settings(source, tokenizer is None)
+    vocab = None if tokenizer else _read_vocabulary(_vocabulary_file(source, work), config)
+    _require_rows(tokenizer, config, source)
     shape, pooling = _bert_shape(config, family, source), _read_pooling(source)
     tensors = _plain_names(tensor_files.read_folder(source), family)
     # A BERT that was trained for each token has no pooler.
@@ -139,8 +156,9 @@ def read(source: Path, work: Path) -> BertFolder:
         source=source,
         family=config["model_type"],
         shape=shape,
-        values=_hub_weights(tensors, family, shape, source),
+        values=_hub_weights(tensors, family, shape, _skipped_positions(config, family), source),
         vocab=vocab,
+        tokenizer=tokenizer,
         lower_case=settings["lower_case"],
         strip_accents=settings["strip_accents"],
         sequence_length=min(settings["sequence_length"] or shape.positions, shape.positions),
@@ -174,7 +192,7 @@ def _read_config(source: Path) -> Config:
             f"converted; take a model of such a family. Received: {name!r} in {source}"
         )
     _require(source, tensor_files.WEIGHTS, tensor_files.INDEX)
-    _require(source, "vocab.txt", "tokenizer.json")
+    _require(source, *reading.FILES)
     for key, value in FAMILIES[name].fixed.items():
         # What config.json leaves out is transformers' default, which is the value expected here.
         found = config.get(key, value)
@@ -191,16 +209,17 @@ def _require(source: Path, *names: str) -> None:
     if not any((source / name).is_file() for name in names):
         raise InputError(
             "A Hugging Face folder holds config.json, model.safetensors and vocab.txt (or "
-            f"tokenizer.json); {names[0]} is missing. Received: {source}"
+            f"tokenizer.json, or what its tokenizer has instead); {names[0]} is missing. "
+            f"Received: {source}"
         )
 
 
-def _read_settings(source: Path) -> _Settings:
+def _read_settings(source: Path, is_bert: bool) -> _Settings:
     """How the tokenizer was set, with the defaults of transformers."""
     paths = [source / f"{name}_config.json" for name in ("tokenizer", "sentence_bert")]
     tokenizer, sentence = (_read_json(path, needed=False) for path in paths)
     tokenizer = _normalizer_settings(source) | tokenizer
-    for key, wanted in _TOKENIZER.items():
+    for key, wanted in _TOKENIZER.items() if is_bert else ():
         found = records.take(tokenizer, key, type(wanted), paths[0], wanted)
         if found != wanted:
             raise InputError(
@@ -273,6 +292,15 @@ def _read_vocabulary(path: Path, config: Config) -> Path:
     return path
 
 
+def _require_rows(tokenizer: Tokenizer | None, config: Config, source: Path) -> None:
+    rows = config.get("vocab_size")
+    if tokenizer is not None and isinstance(rows, int) and len(tokenizer.pieces) > rows:
+        raise InputError(
+            f"A tokenizer must not have more pieces than config.json's vocab_size {rows}. "
+            f"Received: {len(tokenizer.pieces)} pieces in {source}"
+        )
+
+
 def _read_pooling(source: Path) -> str | None:
     """What sentence-transformers makes of the tokens: `mean`, `first`, or it isn't told."""
     path = source / "1_Pooling" / "config.json"
@@ -295,27 +323,27 @@ def _has_pooler(tensors: Arrays) -> bool:
     return any(name.startswith("pooler.") for name in tensors)
 
 
-def _bert_shape(config: Config, family: Family, source: Path) -> hub_format.BertShape:
+def _bert_shape(config: Config, family: Family, source: Path) -> BertShape:
+    config = {**family.defaults, **config}
     # The activations of transformers have more names than there are functions.
-    act = str(config.get(family.activation, "gelu"))
+    act = str(config[family.activation])
     if act not in ACTIVATIONS:
         raise InputError(
             f"config.json's {family.activation} must be one of {', '.join(ACTIVATIONS)}. "
             f"Received: {act!r} in {source}"
         )
-    rates = {ours: key for ours, key in family.rates.items() if key in config}
     try:
         sizes: Config = {ours: int(config[key]) for ours, key in family.sizes.items()}
-        sizes |= {ours: float(config[key]) for ours, key in rates.items()}
-        segments = int(config.get("type_vocab_size", 2)) if family.has_segments else 0
-        shape = hub_format.BertShape(**sizes, segments=segments, activation=ACTIVATIONS[act])
+        rates = {ours: float(config[key]) for ours, key in family.rates.items()}
+        sizes["positions"] -= _skipped_positions(config, family)
+        # Of texts that aren't told apart nothing is embedded.
+        shape = BertShape(**{"segments": 0, **sizes}, **rates, activation=ACTIVATIONS[act])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"config.json must give BERT's sizes as numbers ({error!r}). Received: "
             f"{source / 'config.json'}"
         ) from error
-    needed = [*(sizes[each] for each in family.sizes), *([segments] if family.has_segments else [])]
-    if not 1 <= shape.layers <= _MOST_LAYERS or min(needed) < 1:
+    if not 1 <= shape.layers <= _MOST_LAYERS or min(sizes.values()) < 1:
         raise InputError(
             f"config.json must give BERT's sizes as numbers above 0, and up to {_MOST_LAYERS} "
             f"layers. Received: {shape} in {source}"
@@ -326,7 +354,16 @@ def _bert_shape(config: Config, family: Family, source: Path) -> hub_format.Bert
             f"{family.sizes['heads']}. "
             f"Received: {shape.hidden} and {shape.heads} in {source}"
         )
-    return shape
+    if shape.embedding == shape.hidden and not family.projects:
+        shape = dataclasses.replace(shape, embedding=None)
+    return dataclasses.replace(shape, shared=family.shares_layers, buckets=family.buckets)
+
+
+def _skipped_positions(config: Config, family: Family) -> int:
+    """How many rows of the table of positions belong to no token: those up to padding's own id."""
+    if family.padding is None:
+        return 0
+    return int(config.get(family.padding, family.defaults[family.padding])) + 1
 
 
 def _plain_names(tensors: Arrays, family: Family) -> dict[str, np.ndarray]:
@@ -340,14 +377,30 @@ def _plain_names(tensors: Arrays, family: Family) -> dict[str, np.ndarray]:
 
 
 def _hub_weights(
-    tensors: Arrays, family: Family, shape: hub_format.BertShape, source: Path
+    tensors: Arrays, family: Family, shape: BertShape, skipped: int, source: Path
 ) -> dict[str, np.ndarray]:
-    """Hugging Face's arrays under TF Hub's names, in TF Hub's shapes."""
-    return {
+    """Hugging Face's arrays under TF Hub's names, in TF Hub's shapes.
+
+    The first token has the first position: what comes before in the table is left out, and what is
+    added everywhere is added to it.
+    """
+    wanted = bert_variable_shapes(shape)
+    wanted[_POSITIONS] = (shape.positions + skipped, shape.width)
+    found = {
         # PyTorch keeps a dense layer's kernel as [outputs, inputs].
-        ours: _fitted(tensors, family.tensor(ours), wanted, ours.endswith("/kernel"), source)
-        for ours, wanted in hub_format.bert_variable_shapes(shape).items()
+        ours: _fitted(tensors, family.tensor(ours), size, ours.endswith("/kernel"), source)
+        for ours, size in wanted.items()
     }
+    found[_POSITIONS] = found[_POSITIONS][skipped:]
+    if family.everywhere is not None:
+        found[_POSITIONS] = found[_POSITIONS] + _first_row(tensors, family, shape, source)
+    return found
+
+
+def _first_row(tensors: Arrays, family: Family, shape: BertShape, source: Path) -> np.ndarray:
+    name = f"{family.everywhere}.weight"
+    rows = len(tensors[name]) if name in tensors else 1
+    return _fitted(tensors, name, (max(rows, 1), shape.width), False, source)[0]
 
 
 def _fitted(
@@ -368,85 +421,7 @@ def _fitted(
     if value.shape != flat:
         raise InputError(
             f"The tensor {name!r} must have shape "
-            f"{flat[::-1] if turned else flat}, "
-            f"as config.json says. Received: {tensors[name].shape} in {source}"
+            f"{flat[::-1] if turned else flat}, as config.json says, or transformers where "
+            f"it says nothing. Received: {tensors[name].shape} in {source}"
         )
     return np.ascontiguousarray(value, dtype=np.float32).reshape(wanted)
-
-
-def _gelu(x: np.ndarray) -> np.ndarray:
-    """By its definition: x times the share of a normal distribution below x."""
-    return x * scipy.special.ndtr(x)
-
-
-def _gelu_new(x: np.ndarray) -> np.ndarray:
-    """Hendrycks and Gimpel's approximation by tanh, said by the logistic function."""
-    return x * scipy.special.expit(math.sqrt(8.0 / math.pi) * (x + 0.044715 * x**3))
-
-
-def _relu(x: np.ndarray) -> np.ndarray:
-    return np.where(x > 0.0, x, 0.0)
-
-
-_REFERENCE_ACTIVATIONS = {"gelu": _gelu, "gelu_new": _gelu_new, "relu": _relu}
-
-
-def reference_outputs(
-    values: Arrays,
-    shape: hub_format.BertShape,
-    ids: np.ndarray,
-    mask: np.ndarray,
-    types: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The forward pass of BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805) in float64.
-
-    With what the other families leave out or add, as the shape says.
-
-    Args:
-        values: Weights under TF Hub's names.
-        shape: Sizes.
-        ids: Integers [batch, length].
-        mask: One for tokens and zero for padding, [batch, length].
-        types: Segment numbers [batch, length].
-
-    Returns:
-        The last layer's outputs [batch, length, hidden] and the pooled output [batch, hidden].
-    """
-    # Not the word vectors, the largest table by far: of them only the rows looked up are cast.
-    w = {name: value.astype(np.float64) for name, value in values.items() if "word" not in name}
-    x = values["word_embeddings/embeddings"][ids].astype(np.float64)
-    x = x + w["position_embedding/embeddings"][: ids.shape[1]]
-    x = x + (w["type_embeddings/embeddings"][types] if shape.segments else 0.0)
-    x = _reference_norm(x, w, "embeddings/layer_norm", shape)
-    if shape.width != shape.hidden:
-        x = x @ w["embedding_projection/kernel"] + w["embedding_projection/bias"]
-    for index in range(shape.layers):
-        at = f"transformer/layer_{index}"
-        x = x + _reference_attention(x, mask, w, f"{at}/self_attention")
-        x = _reference_norm(x, w, f"{at}/self_attention_layer_norm", shape)
-        wide = x @ w[f"{at}/intermediate/kernel"] + w[f"{at}/intermediate/bias"]
-        wide = _REFERENCE_ACTIVATIONS[shape.activation](wide)
-        x = x + wide @ w[f"{at}/output/kernel"] + w[f"{at}/output/bias"]
-        x = _reference_norm(x, w, f"{at}/output_layer_norm", shape)
-    if shape.mean_pooling:
-        return x, (x * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
-    if not shape.pooler:
-        return x, x[:, 0]
-    return x, np.tanh(x[:, 0] @ w["pooler_transform/kernel"] + w["pooler_transform/bias"])
-
-
-def _reference_norm(x: np.ndarray, w: Arrays, at: str, shape: hub_format.BertShape) -> np.ndarray:
-    scaled = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + shape.epsilon)
-    return scaled * w[f"{at}/gamma"] + w[f"{at}/beta"]
-
-
-def _reference_attention(x: np.ndarray, mask: np.ndarray, w: Arrays, at: str) -> np.ndarray:
-    query, key, value = (
-        np.einsum("bld,dhs->bhls", x, w[f"{at}/{part}/kernel"])
-        + w[f"{at}/{part}/bias"][None, :, None, :]
-        for part in ("query", "key", "value")
-    )
-    scores = query @ key.swapaxes(-1, -2) / math.sqrt(query.shape[-1])
-    shares = scipy.special.softmax(np.where(mask[:, None, None, :] == 1, scores, -np.inf), axis=-1)
-    mixed = np.einsum("bhls,hsd->bld", shares @ value, w[f"{at}/attention_output/kernel"])
-    return mixed + w[f"{at}/attention_output/bias"]

@@ -15,8 +15,8 @@ import tensorflow as tf
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.callbacks.best_weights import FiniteLoss
 from tfhub_transfer.encoders import conversion
+from tfhub_transfer.encoders.bert_shapes import BertShape
 from tfhub_transfer.encoders.encoder import Encoder
-from tfhub_transfer.encoders.hub_format import BertShape
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices, ranges, wording
 from tfhub_transfer.optimization import optimizers

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from tfhub_transfer.encoders import conversion, hub_format
+from tfhub_transfer.encoders.bert_shapes import BertShape, bert_variable_shapes
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.families import ACTIVATIONS
 from tfhub_transfer.encoders.preprocessing import make_preprocessor
@@ -31,7 +32,7 @@ class Anatomy:
     """What a BERT encoder in TF Hub's form consists of.
 
     Args:
-        values: Its variables by name, as in `hub_format.bert_variable_shapes`.
+        values: Its variables by name, as in `bert_variable_shapes`.
         shape: Its sizes.
         pieces: Its vocabulary.
         lower_case: Whether it wants lower-cased text.
@@ -39,7 +40,7 @@ class Anatomy:
     """
 
     values: Mapping[str, np.ndarray]
-    shape: hub_format.BertShape
+    shape: BertShape
     pieces: list[str]
     lower_case: bool
     info: Mapping[str, Any]
@@ -82,7 +83,7 @@ class Anatomy:
 
 
 def bert_weights(encoder: Encoder) -> dict[str, keras.Variable]:
-    """A BERT's weights by their names in `hub_format.bert_variable_shapes`, whatever precedes."""
+    """A BERT's weights by their names in `bert_variable_shapes`, whatever precedes."""
     found = encoder.named_weights()
     prefix = next((n.removesuffix(_WORDS) for n in found if n.endswith(_WORDS)), "")
     return {name.removeprefix(prefix): weight for name, weight in found.items()}
@@ -181,7 +182,7 @@ def make_student(
         student.write(folder, {"name": Path(output).name, **more})
 
 
-def _check(teacher: hub_format.BertShape, layers: int, hidden: int) -> None:
+def _check(teacher: BertShape, layers: int, hidden: int) -> None:
     ranges.whole_number("layers", layers, 1, teacher.layers)
     if (
         not isinstance(hidden, int)
@@ -194,15 +195,13 @@ def _check(teacher: hub_format.BertShape, layers: int, hidden: int) -> None:
         )
 
 
-def _shape(
-    values: Mapping[str, np.ndarray], info: Mapping[str, Any]
-) -> hub_format.BertShape | None:
+def _shape(values: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> BertShape | None:
     """The sizes, told by the variables; `None` if these aren't the ones of a BERT."""
     pooler = "pooler_transform/kernel" in values
     try:
         layers = sum(name.endswith("self_attention/query/kernel") for name in values)
         hidden, heads, _ = values["transformer/layer_0/self_attention/query/kernel"].shape
-        shape = hub_format.BertShape(
+        shape = BertShape(
             layers=layers,
             hidden=hidden,
             heads=heads,
@@ -217,16 +216,16 @@ def _shape(
         )
     except (KeyError, ValueError):
         return None
-    expected = hub_format.bert_variable_shapes(shape)
+    expected = bert_variable_shapes(shape)
     found = {name: values[name].shape for name in expected if name in values}
     return shape if found == expected else None
 
 
-def _cut(whole: Anatomy, small: hub_format.BertShape, kept: Sequence[int]) -> dict[str, np.ndarray]:
+def _cut(whole: Anatomy, small: BertShape, kept: Sequence[int]) -> dict[str, np.ndarray]:
     """Some of the teacher's layers and word pieces, as they are."""
     values = {}
     source = teacher_layers(whole.shape.layers, small.layers)
-    for name in hub_format.bert_variable_shapes(small):
+    for name in bert_variable_shapes(small):
         start, _, rest = name.partition("/layer_")
         index, _, end = rest.partition("/")
         of_teacher = f"{start}/layer_{source[int(index)]}/{end}" if index.isdigit() else name
@@ -236,14 +235,14 @@ def _cut(whole: Anatomy, small: hub_format.BertShape, kept: Sequence[int]) -> di
 
 
 def _narrowed(
-    whole: Anatomy, small: hub_format.BertShape, kept: Sequence[int], random: np.random.Generator
+    whole: Anatomy, small: BertShape, kept: Sequence[int], random: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Embeddings on the principal components of the teacher's; everything else at random."""
     table = whole.values[_WORDS][kept]
     # Of the covariance, width by width, not of a table of all word pieces.
     axes = np.linalg.svd(np.cov(table.T))[0][:, : small.hidden]
     values = {}
-    for name, shape in hub_format.bert_variable_shapes(small).items():
+    for name, shape in bert_variable_shapes(small).items():
         if name.endswith("/embeddings"):
             source = table if name.startswith("word") else whole.values[name]
             made = source @ axes
