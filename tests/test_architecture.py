@@ -74,11 +74,18 @@ INNER_FLOORS = {
         ],
         ["bert_graphs", "bert_reference", "sentence_modules"],
         ["hub_format"],
+        ["pieces"],
         ["given_texts", "huggingface", "loading", "registry", "variable_groups"],
         ["binding", "conversion", "flat_graphs", "interface", "layer_groups", "spelling"],
         ["encoder"],
         ["preprocessing"],
         ["hub_preprocessors", "preprocessor_layer", "vocabulary_fit"],
+        ["__init__"],
+    ],
+    "encoders/pieces": [
+        ["charsmaps", "normalizing", "packing"],
+        ["byte_pairs", "naming", "sentence_pieces", "tokenizer", "word_pieces"],
+        ["reading"],
         ["__init__"],
     ],
     "evaluation": [

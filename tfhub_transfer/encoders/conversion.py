@@ -184,9 +184,7 @@ def convert_huggingface(
         found = huggingface.read(opening.path_of(source), work, prompt)
         with whole_or_nothing(Path(output), overwrite, source) as folder:
             _write_bert(found, folder)
-            hub_format.save_preprocessor(
-                folder / "preprocessor", found.vocab, found.lower_case, found.strip_accents
-            )
+            found.save_preprocessor(folder / "preprocessor")
 
 
 def _write_bert(found: huggingface.BertFolder, folder: Path) -> None:

@@ -10,6 +10,7 @@ BERT's graph is `bert_graphs`'.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -67,27 +68,30 @@ def _three_inputs() -> dict[str, tf.TensorSpec]:
 
 
 def _token_encoder(
-    weights: Weights, call: Callable[..., dict], vocab: Path, lower_case: bool
+    weights: Weights, call: Callable[..., dict], vocab: Path | None, lower_case: bool
 ) -> tf.train.Checkpoint:
     function = tf.function(call, autograph=False)
     # A SavedModel can only be called as it was traced.
     for training in (True, False):
         function.get_concrete_function(_three_inputs(), training=training)
     encoder = _trackable(weights, function)
+    if vocab is None:
+        return encoder
     encoder.vocab_file = tf.saved_model.Asset(str(vocab))
     encoder.do_lower_case = tf.Variable(lower_case, trainable=False, name="do_lower_case")
     return encoder
 
 
 def bert_encoder(
-    values: Mapping[str, np.ndarray], shape: BertShape, vocab: Path, lower_case: bool
+    values: Mapping[str, np.ndarray], shape: BertShape, vocab: Path | None, lower_case: bool
 ) -> tf.train.Checkpoint:
     """A BERT encoder with the given weights, ready for `tf.saved_model.save`.
 
     Args:
         values: An array for each name of `bert_variable_shapes(shape)`, in that shape.
         shape: Sizes and rates.
-        vocab: File with one word piece a line; it becomes the asset `vocab.txt`.
+        vocab: File with one word piece a line; it becomes the asset `vocab.txt`. None for those
+            whose pieces are others than BERT's, which their preprocessor has.
         lower_case: Whether the vocabulary was made from lower-cased text.
 
     Returns:
@@ -296,11 +300,11 @@ def _line_numbers(asset: tf.saved_model.Asset, buckets: int) -> tf.lookup.Static
     return tf.lookup.StaticVocabularyTable(initializer, num_oov_buckets=buckets)
 
 
-def preprocessor(pieces: WordPieces, sequence_length: int = 128) -> tf.train.Checkpoint:
+def preprocessor(pieces: Any, sequence_length: int = 128) -> tf.train.Checkpoint:
     """A TF Hub preprocessor: `__call__`, `tokenize` and `bert_pack_inputs`, ready to be saved.
 
     Args:
-        pieces: The tokenizer.
+        pieces: The tokenizer: `WordPieces`, or what has the same four methods.
         sequence_length: Number of tokens a row that `__call__` gives, and the default of
             `bert_pack_inputs`.
     """

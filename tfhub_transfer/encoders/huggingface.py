@@ -16,6 +16,8 @@ import numpy as np
 from tfhub_transfer.encoders import hub_format, sentence_modules, tensor_files
 from tfhub_transfer.encoders.bert_shapes import BertShape, bert_variable_shapes
 from tfhub_transfer.encoders.families import ACTIVATIONS, FAMILIES, Family
+from tfhub_transfer.encoders.pieces import reading
+from tfhub_transfer.encoders.pieces.tokenizer import Tokenizer
 from tfhub_transfer.encoders.sentence_modules import SentenceModules
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import records
@@ -53,8 +55,9 @@ class BertFolder:
         family: Its `model_type`, one of `families.FAMILIES`.
         shape: Sizes and rates.
         values: An array for each name of `bert_variable_shapes(shape)`, float32.
-        vocab: The vocabulary file.
-        lower_case: Whether the tokenizer lower-cases.
+        vocab: The vocabulary file of BERT's tokenizer.
+        tokenizer: Any other tokenizer.
+        lower_case: Whether BERT's tokenizer lower-cases.
         strip_accents: Whether it removes accents; `None` means where it lower-cases.
         sequence_length: The most tokens that the model was trained for.
         modules: What sentence-transformers' files say follows upon the layers.
@@ -65,7 +68,8 @@ class BertFolder:
     family: str
     shape: BertShape
     values: Arrays
-    vocab: Path
+    vocab: Path | None
+    tokenizer: Tokenizer | None
     lower_case: bool
     strip_accents: bool | None
     sequence_length: int
@@ -74,19 +78,30 @@ class BertFolder:
 
     def information(self) -> dict[str, object]:
         """What `tfhub_transfer.json` is to say of the encoder."""
+        case: dict[str, object] = {
+            "lower_case": self.lower_case,
+            "strip_accents": self.strip_accents,
+        }
         return self.card | {
             "dialect": "bert",
             "dimension": self.shape.pooled_width,
             "layers": self.shape.layers,
             "outputs": ["default", "pooled_output", "sequence_output", "encoder_outputs"],
-            "lower_case": self.lower_case,
-            "strip_accents": self.strip_accents,
+            **({} if self.tokenizer else case),
             "sequence_length": self.sequence_length,
             "pooling": _pooling(self.shape),
             "activation": self.shape.activation,
             "made_by": self.family,
             **self.modules.information(),
         }
+
+    def save_preprocessor(self, folder: Path) -> None:
+        """Writes the preprocessor that belongs to it as a SavedModel, as a whole folder."""
+        if self.tokenizer is not None:
+            self.tokenizer.save(folder)
+        else:
+            assert self.vocab is not None  # one of both it has
+            hub_format.save_preprocessor(folder, self.vocab, self.lower_case, self.strip_accents)
 
 
 def _pooling(shape: BertShape) -> str:
@@ -126,8 +141,10 @@ def read(source: Path, work: Path, prompt: str | None = None) -> BertFolder:
     """
     config = _read_config(source)
     family = FAMILIES[config["model_type"]]
-    settings = _read_settings(source)
-    vocab = _read_vocabulary(_vocabulary_file(source, work), config)
+    tokenizer = reading.read(source, config)
+    settings = _read_settings(source, tokenizer is None)
+    vocab = None if tokenizer else _read_vocabulary(_vocabulary_file(source, work), config)
+    _require_rows(tokenizer, config, source)
     modules = sentence_modules.read(source, prompt)
     tensors = _plain_names(tensor_files.read_folder(source), family)
     shape = _with_modules(_bert_shape(config, family, source), modules, source)
@@ -143,6 +160,7 @@ def read(source: Path, work: Path, prompt: str | None = None) -> BertFolder:
         values={**values, **modules.values},
         modules=modules,
         vocab=vocab,
+        tokenizer=tokenizer,
         lower_case=settings["lower_case"],
         strip_accents=settings["strip_accents"],
         sequence_length=min(settings["sequence_length"] or shape.positions, shape.positions),
@@ -176,7 +194,7 @@ def _read_config(source: Path) -> Config:
             f"converted; take a model of such a family. Received: {name!r} in {source}"
         )
     tensor_files.require_weights(source)
-    _require(source, "vocab.txt", "tokenizer.json")
+    _require(source, *reading.FILES)
     for key, value in FAMILIES[name].fixed.items():
         # What config.json leaves out is transformers' default, which is the value expected here.
         found = config.get(key, value)
@@ -193,16 +211,17 @@ def _require(source: Path, *names: str) -> None:
     if not any((source / name).is_file() for name in names):
         raise InputError(
             "A Hugging Face folder holds config.json, model.safetensors and vocab.txt (or "
-            f"tokenizer.json); {names[0]} is missing. Received: {source}"
+            f"tokenizer.json, or what its tokenizer has instead); {names[0]} is missing. "
+            f"Received: {source}"
         )
 
 
-def _read_settings(source: Path) -> _Settings:
+def _read_settings(source: Path, is_bert: bool) -> _Settings:
     """How the tokenizer was set, with the defaults of transformers."""
     paths = [source / f"{name}_config.json" for name in ("tokenizer", "sentence_bert")]
     tokenizer, sentence = (_read_json(path, needed=False) for path in paths)
     tokenizer = _normalizer_settings(source) | tokenizer
-    for key, wanted in _TOKENIZER.items():
+    for key, wanted in _TOKENIZER.items() if is_bert else ():
         found = records.take(tokenizer, key, type(wanted), paths[0], wanted)
         if found != wanted:
             raise InputError(
@@ -273,6 +292,15 @@ def _read_vocabulary(path: Path, config: Config) -> Path:
             f"Received: {len(pieces)} word pieces in {path}"
         )
     return path
+
+
+def _require_rows(tokenizer: Tokenizer | None, config: Config, source: Path) -> None:
+    rows = config.get("vocab_size")
+    if tokenizer is not None and isinstance(rows, int) and len(tokenizer.pieces) > rows:
+        raise InputError(
+            f"A tokenizer must not have more pieces than config.json's vocab_size {rows}. "
+            f"Received: {len(tokenizer.pieces)} pieces in {source}"
+        )
 
 
 def _has_pooler(tensors: Arrays) -> bool:

@@ -10,10 +10,10 @@ from typing import TypedDict
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text as tf_text
 
 from tfhub_transfer.encoders import calls, hub_format, registry, spelling
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.encoders.pieces import packing
 from tfhub_transfer.encoders.token_counts import (
     Truncation,
     most_pieces,
@@ -124,10 +124,11 @@ class TextPreprocessor(tf.Module):
         self, chunk: list[tf.Tensor]
     ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
         encoded = self.encode(chunk)
-        over = self.lengths(chunk).numpy() - self._room(len(chunk))
+        over = self.lengths(chunk).numpy() - self.room(len(chunk))
         return encoded, np.maximum(over, 0)
 
-    def _room(self, columns: int) -> int:
+    def room(self, columns: int) -> int:
+        """How much of one text, or of two, fits beside what stands around them."""
         return self.sequence_length
 
     def require_fit(self, encoder: Encoder) -> None:
@@ -180,7 +181,7 @@ class CodePointPreprocessor(TextPreprocessor):
     def lengths(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
         return tf.reduce_max([tf.strings.length(t, "UTF8_CHAR") for t in texts], axis=0)
 
-    def _room(self, columns: int) -> int:
+    def room(self, columns: int) -> int:
         return _MAX_CHARACTERS
 
     def pad(
@@ -209,11 +210,13 @@ class Case:
 
 
 class BertPreprocessor(TextPreprocessor):
-    """For the BERT dialect: word pieces, `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`.
+    """For the BERT dialect: pieces of texts, `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`.
+
+    Other families have other special tokens, which their preprocessors name (`pieces.packing`).
 
     Args:
         tokenizer: Texts `[batch]` to ragged int32 word-piece ids `[batch, (words), (pieces)]`.
-        special: Ids of `start_of_sequence_id`, `end_of_segment_id`, `padding_id`.
+        special: Ids of `start_of_sequence_id` and what else `pieces.packing` knows.
         sequence_length: The most word pieces, special tokens counted.
         source: What `save` writes: a vocabulary file or a TF Hub preprocessor's folder.
         case: How the tokenizer treats case and accents; only recorded for a vocabulary file.
@@ -223,7 +226,6 @@ class BertPreprocessor(TextPreprocessor):
     """
 
     dialect = "bert"
-
     prompt = ""
 
     def __init__(
@@ -263,7 +265,23 @@ class BertPreprocessor(TextPreprocessor):
 
     def is_special(self, piece_id: int) -> bool:
         """Whether an id is one that packing adds."""
-        return piece_id in self._special.values()
+        return piece_id in packing.ids(self._special)
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The id of unknown pieces, if the preprocessor says it."""
+        return self._special.get(packing.UNKNOWN)
+
+    @property
+    def reads_spaces(self) -> bool:
+        """Whether a word has other pieces behind a space than at the beginning of a text."""
+        return packing.are_spaced(self._special)
+
+    def segments(self, ids: Sequence[int]) -> list[int]:
+        """Of each token of a row the text that it belongs to, 0 or 1, as what ends texts says."""
+        end = self._special[packing.END]
+        first = list(ids).index(end) if end in ids else len(ids)
+        return [int(place > first) for place in range(len(ids))]
 
     def in_words(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """As `tokenize`, by word `[batch, (words), (pieces)]` if the tokenizer knows words."""
@@ -276,8 +294,7 @@ class BertPreprocessor(TextPreprocessor):
 
     def encode(self, texts: Sequence[tf.Tensor]) -> dict[str, tf.RaggedTensor]:
         if not self.by_word:
-            texts = self.prompted(texts)
-            return self.pack([self.tokenize(text) for text in texts])
+            return self.pack([self.tokenize(text) for text in self.prompted(texts)])
         return self._pack_words([self.tokenize(t) for t in texts[:-1]], self.words(texts[-1]))
 
     def _pack_words(
@@ -287,14 +304,15 @@ class BertPreprocessor(TextPreprocessor):
         if before:
             # As `pack` would cut; but here it must be known where words stand, and that of two
             # windows that overlap by half one has the whole word.
-            room = self._room(len(before) + 1)
+            room = self.room(len(before) + 1)
             before = [before[0][:, : room - room // 2]]
             pieces = pieces.with_values(pieces.values[:, : most_pieces(room)])
         counts = pieces.with_values(pieces.values.row_lengths(axis=1))
         packed = self.pack([*before, pieces.merge_dims(1, 2)])
         if not before:
             return {**packed, WORD_STARTS: self._starts(counts, 1)}
-        starts = self._starts(counts, before[0].row_lengths() + 2)  # [CLS] and [SEP]
+        between = packing.separators(self._special)
+        starts = self._starts(counts, before[0].row_lengths() + 1 + between)  # 1 for [CLS]
         nothing = tf.zeros([starts.nrows(), 1], tf.int32)  # [CLS], which stands for none of them
         return {**packed, WORD_STARTS: tf.concat([nothing, starts], axis=1)}
 
@@ -308,7 +326,7 @@ class BertPreprocessor(TextPreprocessor):
 
     def pieces(self, words: tf.Tensor) -> tf.RaggedTensor:
         """Single words `[n]` to their word pieces, at least one, int32 `[n, (pieces)]`."""
-        pieces = self.tokenize(words)
+        pieces = self.tokenize(" " + words if self.reads_spaces else words)
         empty = tf.cast(tf.equal(pieces.row_lengths(), 0), tf.int64)
         filler = tf.fill([tf.reduce_sum(empty)], self._special["padding_id"])
         fillers = tf.RaggedTensor.from_row_lengths(filler, empty, validate=False)
@@ -328,19 +346,12 @@ class BertPreprocessor(TextPreprocessor):
 
     def pack(self, segments: list[tf.RaggedTensor]) -> dict[str, tf.RaggedTensor]:
         """Word-piece ids of each segment `[batch, (length)]` to one packed row each, cut to fit."""
-        room = self._room(len(segments))
-        # As `bert_pack_inputs` of TF Hub's preprocessors cuts.
-        trimmed = tf_text.RoundRobinTrimmer(room).trim(segments)
-        ids, types = tf_text.combine_segments(
-            trimmed,
-            tf.constant(self._special["start_of_sequence_id"], tf.int32),
-            tf.constant(self._special["end_of_segment_id"], tf.int32),
-        )
-        return {"input_word_ids": ids, "input_type_ids": tf.cast(types, tf.int32)}
+        ids, types = packing.packed(segments, self.room(len(segments)), self._special)
+        return {"input_word_ids": ids, "input_type_ids": types}
 
     def lengths(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
-        told = self.prompted(texts)
-        return tf.add_n([tf.cast(self.tokenize(t).row_lengths(), tf.int32) for t in told])
+        counts = [self.tokenize(text).row_lengths() for text in self.prompted(texts)]
+        return tf.cast(tf.add_n(counts), tf.int32)
 
     def _encode_and_count(
         self, chunk: list[tf.Tensor]
@@ -350,14 +361,14 @@ class BertPreprocessor(TextPreprocessor):
         segments = [self.tokenize(text) for text in plain]
         total = sum(segment.row_lengths().numpy() for segment in segments)
         if not self.by_word:
-            return self.pack(segments), np.maximum(total - self._room(len(chunk)), 0)
+            return self.pack(segments), np.maximum(total - self.room(len(chunk)), 0)
         pieces = self.words(chunk[-1])
         total = total + pieces.merge_dims(1, 2).row_lengths().numpy()
         packed = self._pack_words(segments, pieces)
-        return packed, np.maximum(total - self._room(len(chunk)), 0)
+        return packed, np.maximum(total - self.room(len(chunk)), 0)
 
-    def _room(self, columns: int) -> int:
-        return self.sequence_length - columns - 1
+    def room(self, columns: int) -> int:
+        return packing.room(self.sequence_length, columns, self._special)
 
     def pad(
         self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None

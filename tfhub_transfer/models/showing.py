@@ -207,8 +207,9 @@ def _packed(
 ) -> Read:
     special = tuple(engine.is_special(each) for each in ids)
     cut: list[str] = []
+    of_texts = engine.segments(ids)
     for segment, text in enumerate(engine.prompted([tf.constant([text]) for text in texts])):
-        kept = sum(t == segment and not s for t, s in zip(types, special))
+        kept = sum(t == segment and not s for t, s in zip(of_texts, special))
         whole = engine.tokenize(text).flat_values.numpy().tolist()
         cut += engine.spelled(whole[kept:]) if len(whole) > kept else []
     pieces = tuple(engine.spelled(ids))

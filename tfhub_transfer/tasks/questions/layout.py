@@ -112,7 +112,7 @@ class Windows(Layout):
     def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], _State]:
         questions, contexts = texts
         preprocessor = self.preprocessor
-        room = preprocessor.sequence_length - 3  # [CLS] question [SEP] window [SEP]
+        room = preprocessor.room(2)  # [CLS] question [SEP] window [SEP]
         found, starts, ends = segmentation.split(splitting.plain(contexts))
         counts = tf.cast(preprocessor.pieces(found.flat_values).row_lengths(), tf.int32)
         # Of a longer word the rest is left out when it is packed, so it takes no more room.
