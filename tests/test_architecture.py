@@ -70,7 +70,7 @@ INNER_FLOORS = {
     "encoders": [
         [
             *("bert_shapes", "calls", "catalogue", "families", "fetching", "recorded"),
-            *("tensor_files", "token_counts"),
+            *("tensor_files", "token_counts", "word_vectors"),
         ],
         ["bert_graphs", "bert_reference", "sentence_modules"],
         ["hub_format"],

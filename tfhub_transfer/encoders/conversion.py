@@ -12,7 +12,6 @@ import os
 import re
 import string
 import unicodedata
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -24,6 +23,8 @@ from tfhub_transfer.encoders import hub_format, huggingface, registry
 from tfhub_transfer.encoders.bert_graphs import INPUT_KEYS
 from tfhub_transfer.encoders.bert_reference import reference_outputs
 from tfhub_transfer.encoders.families import FAMILIES
+from tfhub_transfer.encoders.pieces.tokenizer import Tokenizer
+from tfhub_transfer.encoders.word_vectors import read_word_vectors
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
 from tfhub_transfer.graphs.safety import SavedObject
@@ -43,6 +44,8 @@ _CHUNK = 1024
 # The `a` of smooth inverse frequency, a / (a + p), as Arora et al. recommend it.
 _SMOOTHING = 1e-4
 _OOV_BUCKETS = 100
+# What is said of BERT's word pieces alone.
+_CASE = ("lower_case", "strip_accents")
 
 
 def convert(
@@ -280,12 +283,37 @@ def distill_static(
                 f"`dimension` must be between 1 and the encoder's width {teacher.width}. "
                 f"Received: dimension={dimension}"
             )
+        info = _static_info(teacher, Path(output).name, dialect, dimension)
+        if teacher.tokenizer is not None:
+            _distill_all(teacher, folder, vocabulary, info)
+            return
         kept = kept_pieces(teacher.pieces, vocabulary)
         states = _piece_states(teacher, kept)
         words = [teacher.pieces[index] for index in kept]
         table = _static_table(states, words, dimension)
-        info = _static_info(teacher, Path(output).name, dialect, dimension)
         _write_static(folder, table, words, info)
+
+
+def _distill_all(
+    teacher: "_Teacher", folder: Path, vocabulary: Sequence[str] | None, info: Information
+) -> None:
+    """Of a tokenizer that isn't BERT's all pieces stay: its graph knows their numbers."""
+    if vocabulary is not None or info["dialect"] != "bert":
+        raise InputError(
+            "only BERT's word pieces can be distilled to some of them, or to a text embedding: "
+            "leave `vocabulary` and `dialect` out. Received: a model with another tokenizer"
+        )
+    tokenizer = teacher.tokenizer
+    assert tokenizer is not None  # or it had a vocabulary of word pieces
+    packing, dimension = tokenizer.packing, info["dimension"]
+    assert isinstance(dimension, int)
+    every = range(len(teacher.pieces))
+    table = _static_table(_piece_states(teacher, every), teacher.words, dimension)
+    made = hub_format.static_encoder(table, None, False, (packing.start, packing.end))
+    hub_format.save(made, folder, {k: v for k, v in info.items() if k not in _CASE})
+    # The vectors of a pair are taken apart by their types.
+    apart = dataclasses.replace(packing, segments=2)
+    dataclasses.replace(tokenizer, packing=apart).save(folder / "preprocessor")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,22 +322,33 @@ class _Teacher:
     pieces: list[str]
     width: int
     info: Mapping[str, object]
+    tokenizer: Tokenizer | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """The pieces as BERT would write them, so that it is seen which are words."""
+        special = self.tokenizer.packing.special(0, False).values() if self.tokenizer else ()
+        return [
+            "[PAD]" if index in special else piece.lstrip("▁Ġ") or piece
+            for index, piece in enumerate(self.pieces)
+        ]
 
 
 @contextlib.contextmanager
 def _as_encoder(source: Path, trust_code: bool) -> Iterator[_Teacher]:
     """The source as a loaded encoder, by way of a temporary conversion if need be."""
     with temporary() as work:
-        folder = source
+        folder, tokenizer = source, None
         if huggingface.is_bert_folder(source):
-            folder = work / "encoder"
-            _write_bert(huggingface.read(source, work), folder)
-        yield _load_teacher(folder, trust_code)
+            folder, found = work / "encoder", huggingface.read(source, work)
+            tokenizer = found.tokenizer
+            _write_bert(found, folder)
+        yield _load_teacher(folder, trust_code, tokenizer)
 
 
-def _load_teacher(folder: Path, trust_code: bool) -> _Teacher:
+def _load_teacher(folder: Path, trust_code: bool, tokenizer: Tokenizer | None) -> _Teacher:
     vocab = folder / "assets" / "vocab.txt"
-    if not (folder / "saved_model.pb").is_file() or not vocab.is_file():
+    if not (folder / "saved_model.pb").is_file() or not (tokenizer or vocab.is_file()):
         raise InputError(
             "Distilling needs a Hugging Face folder or a TF Hub BERT encoder with "
             "assets/vocab.txt. "
@@ -329,7 +368,8 @@ def _load_teacher(folder: Path, trust_code: bool) -> _Teacher:
     known = registry.read_information(folder)
     if "lower_case" not in known:
         known["lower_case"] = bool(getattr(encoder, "do_lower_case", True))
-    return _Teacher(encoder, hub_format.read_vocabulary(vocab), width, known)
+    pieces = [*tokenizer.pieces] if tokenizer else hub_format.read_vocabulary(vocab)
+    return _Teacher(encoder, pieces, width, known, tokenizer)
 
 
 def _is_character(piece: str) -> bool:
@@ -375,7 +415,10 @@ def kept_pieces(pieces: Sequence[str], vocabulary: Sequence[str] | None) -> list
 
 def _piece_states(teacher: _Teacher, kept: Sequence[int]) -> list[np.ndarray]:
     """For the word embeddings and each layer the pieces' states [pieces, width]."""
-    first, last = (teacher.pieces.index(token) for token in ("[CLS]", "[SEP]"))
+    if teacher.tokenizer is None:
+        first, last = (teacher.pieces.index(token) for token in ("[CLS]", "[SEP]"))
+    else:
+        first, last = teacher.tokenizer.packing.start, teacher.tokenizer.packing.end
     layers: list[list[np.ndarray]] = []
     for start in range(0, len(kept), _CHUNK):
         chunk = np.asarray(kept[start : start + _CHUNK])
@@ -507,7 +550,7 @@ def convert_word_vectors(
     source = opening.path_of(source)
     oov_buckets = ranges.whole_number("oov_buckets", oov_buckets, *ranges.SIZE)
     max_words = ranges.given(ranges.whole_number, "max_words", max_words, *ranges.SIZE)
-    words, vectors = _read_word_vectors(source, max_words)
+    words, vectors = read_word_vectors(source, max_words)
     if lower_case is None:
         lower_case = not any(word != word.lower() for word in words)
     table = np.concatenate([vectors, np.zeros((oov_buckets, vectors.shape[1]), np.float32)])
@@ -531,68 +574,6 @@ def convert_word_vectors(
         tokens.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
         splitter = hub_format.Words(tokens, lower_case, oov_buckets)
         hub_format.save(hub_format.text_encoder(table, splitter, "sqrtn"), folder, info)
-
-
-def _lines(source: Path) -> Iterator[tuple[int, str]]:
-    """Number and text of each line; only a line feed ends one, other separators may be words."""
-    number = 0
-    try:
-        with opening.open_maybe_gzipped(source) as file:
-            for number, line in enumerate(file, start=1):
-                yield number, line.decode("utf-8").strip(" \t\r\n")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"Word vectors must be UTF-8 text ({error.reason}); binary formats have to be exported "
-            f"as text first. Received: line {number} of {source}"
-        ) from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            f"The word vectors can't be read to the end ({error}). Received: {source} after line "
-            f"{number}"
-        ) from error
-
-
-def _read_word_vectors(source: Path, max_words: int | None) -> tuple[list[str], np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    width, promised, rows = 0, None, 0
-    for number, line in _lines(source):
-        fields = line.split(" ")
-        if number == 1 and len(fields) == 2 and all(field.isdecimal() for field in fields):
-            promised, width = int(fields[0]), int(fields[1])
-            continue
-        width = width or len(fields) - 1
-        word, vector = _word_and_vector(fields, width, f"line {number} of {source}")
-        rows += 1
-        found.setdefault(word, vector)
-        if len(found) == max_words:
-            break
-    else:
-        # Only of a file that was read to its end is the number of rows known.
-        if promised is not None and rows != promised:
-            raise InputError(
-                f"The file's first line promises {promised} words; it may be truncated. "
-                f"Received: {rows} words in {source}"
-            )
-    if not found:
-        raise InputError(f"A file of word vectors must have at least one. Received: {source}")
-    return list(found), np.stack(list(found.values()))
-
-
-def _word_and_vector(fields: list[str], width: int, where: str) -> tuple[str, np.ndarray]:
-    # Some files have words with spaces in them, so the numbers are counted from the right.
-    word = " ".join(fields[:-width]) if width else ""
-    try:
-        # What float32 can't hold becomes infinite, and is refused below.
-        with np.errstate(over="ignore"):
-            vector = np.array([float(field) for field in fields[-width:]], np.float32)
-    except ValueError:
-        vector = np.full(width, np.nan, np.float32)
-    if not word or not np.isfinite(vector).all():
-        raise InputError(
-            f"Each line of word vectors must be a word and {max(width, 1)} finite numbers, divided "
-            f"by single spaces. Received: {' '.join(fields)[:40]!r} at {where}"
-        )
-    return word, vector
 
 
 registry.register_converter("huggingface", convert_huggingface)

@@ -103,14 +103,23 @@ def bert_encoder(
     return _token_encoder(weights, bert_function(weights, shape), vocab, lower_case)
 
 
-def static_encoder(table: np.ndarray, vocab: Path, lower_case: bool) -> tf.train.Checkpoint:
+def static_encoder(
+    table: np.ndarray, vocab: Path | None, lower_case: bool, uncounted: Sequence[int] = ()
+) -> tf.train.Checkpoint:
     """A table of word-piece vectors [vocabulary, width] that speaks the BERT dialect.
 
     `sequence_output` holds the looked-up vectors, `pooled_output` their mean over the tokens that
     the mask does not exclude, `[CLS]` and `[SEP]` not counted; zero where there are none.
+
+    Args:
+        table: The vectors.
+        vocab: As for `bert_encoder`.
+        lower_case: As for `bert_encoder`.
+        uncounted: Ids that aren't counted, where no vocabulary says them.
     """
-    pieces = read_vocabulary(vocab)
-    uncounted = [pieces.index(token) for token in ("[CLS]", "[SEP]")]
+    if vocab is not None:
+        pieces = read_vocabulary(vocab)
+        uncounted = [pieces.index(token) for token in ("[CLS]", "[SEP]")]
     weights = _variables({"word_embeddings/embeddings": table})
     return _token_encoder(weights, _static_function(weights, uncounted), vocab, lower_case)
 

@@ -279,9 +279,8 @@ class BertPreprocessor(TextPreprocessor):
 
     def segments(self, ids: Sequence[int]) -> list[int]:
         """Of each token of a row the text that it belongs to, 0 or 1, as what ends texts says."""
-        end = self._special[packing.END]
-        first = list(ids).index(end) if end in ids else len(ids)
-        return [int(place > first) for place in range(len(ids))]
+        ends = [place for place, each in enumerate(ids) if each == self._special[packing.END]]
+        return [int(place > ends[0]) if ends else 0 for place in range(len(ids))]
 
     def in_words(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """As `tokenize`, by word `[batch, (words), (pieces)]` if the tokenizer knows words."""
@@ -311,8 +310,8 @@ class BertPreprocessor(TextPreprocessor):
         packed = self.pack([*before, pieces.merge_dims(1, 2)])
         if not before:
             return {**packed, WORD_STARTS: self._starts(counts, 1)}
-        between = packing.separators(self._special)
-        starts = self._starts(counts, before[0].row_lengths() + 1 + between)  # 1 for [CLS]
+        around = 1 + packing.separators(self._special)  # [CLS] and [SEP]
+        starts = self._starts(counts, before[0].row_lengths() + around)
         nothing = tf.zeros([starts.nrows(), 1], tf.int32)  # [CLS], which stands for none of them
         return {**packed, WORD_STARTS: tf.concat([nothing, starts], axis=1)}
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.preprocessing import BertPreprocessor, TextPreprocessor
-from tfhub_transfer.texts import joining
+from tfhub_transfer.texts import joining, splitting
 
 ENGLISH = "English"
 # Texts and characters of each that are looked at.
@@ -31,6 +31,12 @@ _MANY_WORDS = 0.2
 # Texts fit badly if they have so many times the pieces of the encoder's own language. Measured on
 # English vocabularies: English texts 1.01 to 1.2 (tweets), French 1.5, German and Indonesian 2.
 _BADLY, _BADLY_OF_SHORT_SAMPLE = 1.35, 1.6
+# Thai, Lao, Khmer, Burmese and kana have no spaces between words, which have some four letters.
+_SPACED = r"[^\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Hiragana}\p{Katakana}]"
+_LETTERS_A_WORD = 4
+_IDEOGRAPH, _IDEOGRAPHS_A_WORD = r"\p{Han}", 1.6
+# Such a tokenizer has a sign in the piece of the word before it as often as not.
+_SIGNS_ALONE = r"\A[\p{P}\p{S}]\z"
 # No vocabulary has it: an Egyptian hieroglyph.
 _UNHEARD_OF = "\U00013080"
 # The first article of the Universal Declaration of Human Rights.
@@ -199,14 +205,32 @@ def _english() -> tuple[str, ...]:
 
 def _counted(preprocessor: BertPreprocessor, texts: Sequence[str]) -> tuple[int, float, float]:
     """Words, pieces a word, and the share of pieces that are unknown."""
-    cut = [text[:_CHARACTERS] for text in texts]
-    pieces = preprocessor.in_words(tf.constant(cut, tf.string))
+    cut = tf.constant([text[:_CHARACTERS] for text in texts], tf.string)
+    pieces = preprocessor.in_words(cut)
     if pieces.ragged_rank > 1:
         words = int(tf.size(pieces.values.row_lengths()))
-    else:  # a tokenizer that knows no words
-        words = sum(len(text.split()) for text in cut)
+    else:
+        words = _words_without_tokenizer(cut)
     ids = pieces.flat_values.numpy()
-    # No preprocessor says which id is that of unknown pieces; this text is one.
+    unknown = _unknown_id(preprocessor)
+    share = 0.0 if unknown is None or not len(ids) else float(np.mean(ids == unknown))
+    return words, len(ids) / max(words, 1), share
+
+
+def _words_without_tokenizer(texts: tf.Tensor) -> int:
+    """Words as BERT has them, for tokenizers that know none; scripts without spaces by letters."""
+    words = tf.strings.regex_replace(splitting.split(texts).flat_values, _SIGNS_ALONE, "")
+    words = tf.boolean_mask(words, tf.strings.length(words) > 0)
+    letters = tf.strings.length(tf.strings.regex_replace(words, _SPACED, ""), unit="UTF8_CHAR")
+    count = tf.reduce_sum(tf.where(letters > 0, -(-letters // _LETTERS_A_WORD), 1))
+    # Each of these is a word by itself for BERT, and half of one or more for its readers.
+    alone = tf.reduce_sum(tf.cast(tf.strings.regex_full_match(words, _IDEOGRAPH), tf.int32))
+    return int(count) - int(alone) + round(int(alone) / _IDEOGRAPHS_A_WORD)
+
+
+def _unknown_id(preprocessor: BertPreprocessor) -> int | None:
+    if preprocessor.unknown_id is not None:
+        return preprocessor.unknown_id
+    # TF Hub's preprocessors don't say which id is that of unknown pieces; this text is one.
     unheard_of = preprocessor.tokenize(tf.constant([_UNHEARD_OF])).flat_values.numpy()
-    unknown = float(np.mean(ids == unheard_of[0])) if len(unheard_of) == 1 and len(ids) else 0.0
-    return words, len(ids) / max(words, 1), unknown
+    return int(unheard_of[0]) if len(unheard_of) == 1 else None

@@ -65,6 +65,7 @@ class BytePairs(tf.Module):
         self._prefix_space, self._before = prefix_space, before
         self._bytes = [vocabulary[sign] for sign in byte_signs()]
         self._made = [vocabulary[first + second] for first, second in merges]
+        self._reach = max((len(first + second) for first, second in merges), default=1)
         self._most = max(vocabulary.values()) + 1
         keys = [vocabulary[first] * self._most + vocabulary[second] for first, second in merges]
         initializer = tf.lookup.KeyValueTensorInitializer(
@@ -89,11 +90,19 @@ class BytePairs(tf.Module):
         """Different words `[n]` to ids `[n, (pieces)]`."""
         are_long = tf.strings.length(words) > _LONG
         order = tf.concat([tf.where(~are_long)[:, 0], tf.where(are_long)[:, 0]], axis=0)
-        both = [self._together(tf.boolean_mask(words, which)) for which in (~are_long, are_long)]
+        both = [
+            self._together(tf.boolean_mask(words, which), near)
+            for which, near in ((~are_long, False), (are_long, True))
+        ]
         return tf.gather(tf.concat(both, axis=0), tf.math.invert_permutation(order))
 
-    def _together(self, words: tf.Tensor) -> tf.RaggedTensor:
-        """As `_merged`; all go on until the last is done."""
+    def _together(self, words: tf.Tensor, near: bool) -> tf.RaggedTensor:
+        """As `_merged`; all go on until the last is done.
+
+        Args:
+            words: `[n]`.
+            near: Whether places far from each other in a word needn't wait for each other.
+        """
         lengths = tf.strings.length(words)
         every = tf.io.decode_raw(tf.strings.reduce_join(words, axis=0), tf.uint8)
         symbols = tf.gather(tf.constant(self._bytes, tf.int32), tf.cast(every, tf.int32))
@@ -103,7 +112,7 @@ class BytePairs(tf.Module):
         flexible = tf.TensorShape([None])
         _, symbols, there = tf.while_loop(
             lambda active, *_: tf.size(active) > 0,
-            lambda *now: self._step(owners, count, *now),
+            lambda *now: self._step(owners, count, near, now),
             state,
             shape_invariants=(flexible, flexible, flexible),
         )
@@ -116,25 +125,29 @@ class BytePairs(tf.Module):
         self,
         owners: tf.Tensor,
         count: tf.Tensor,
-        active: tf.Tensor,
-        symbols: tf.Tensor,
-        there: tf.Tensor,
+        near: bool,
+        state: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Merges in each word the pair that was learned first, wherever it stands.
 
         Args:
             owners: The word of each symbol `[all]`.
             count: How many words there are.
-            active: The places `[some]` of symbols that words have which aren't done.
-            symbols: `[all]`, of which those aren't counted that are no longer there.
-            there: Which are.
+            near: As of `_together`.
+            state: The places `[some]` of symbols that words have which aren't done; the symbols
+                `[all]`; which of them are still there `[all]`.
         """
+        active, symbols, there = state
         now, owner = tf.gather(symbols, active), tf.gather(owners, active)
         first, second = tf.cast(now[:-1], tf.int64), tf.cast(now[1:], tf.int64)
         ranks = self._ranks.lookup(first * self._most + second)
         ranks = tf.where(owner[:-1] == owner[1:], ranks, _NONE)
         best = tf.math.unsorted_segment_min(ranks, owner[:-1], count)
-        hits = (ranks < _NONE) & (ranks == tf.gather(best, owner[:-1]))
+        first_of_all = tf.gather(best, owner[:-1])
+        if near and self._in_order:
+            # No piece is longer, so that what is merged farther away can't reach here before.
+            first_of_all = _least_around(ranks, self._reach)
+        hits = (ranks < _NONE) & (ranks == first_of_all)
         chosen = _apart(hits) if self._in_order else _firsts(hits, owner[:-1], count)
         left, right = tf.boolean_mask(active[:-1], chosen), tf.boolean_mask(active[1:], chosen)
         made = tf.gather(tf.constant(self._made, tf.int32), tf.boolean_mask(ranks, chosen))
@@ -143,6 +156,15 @@ class BytePairs(tf.Module):
         there = tf.tensor_scatter_nd_update(there, right[:, None], gone)
         going_on = tf.gather(there, active) & (tf.gather(best, owner) < _NONE)
         return tf.boolean_mask(active, going_on), symbols, there
+
+
+def _least_around(ranks: tf.Tensor, reach: int) -> tf.Tensor:
+    """For each place the least of those up to `reach` places away, `[n]`."""
+    least, width, window = tf.pad(ranks, [[reach, reach]], constant_values=_NONE), 1, 2 * reach + 1
+    while 2 * width <= window:
+        least, width = tf.minimum(least[:-width], least[width:]), 2 * width
+    size = tf.size(ranks)
+    return tf.minimum(least[:size], least[window - width :][:size])
 
 
 def _apart(hits: tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,7 @@ the library Darts-clone writes it, and the strings that take their places.
 import io
 import struct
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import sentencepiece
@@ -105,7 +106,7 @@ def _parts(table: bytes) -> tuple[np.ndarray, bytes]:
     return np.frombuffer(table, "<u4", size // 4, 4).astype(np.uint32), table[4 + size :]
 
 
-def _offset(unit: np.uint32 | np.ndarray) -> np.ndarray:
+def _offset(unit: Any) -> Any:
     return (unit >> np.uint32(10)) << ((unit & np.uint32(1 << 9)) >> np.uint32(6))
 
 

@@ -65,9 +65,9 @@ class Names:
     @property
     def special(self) -> list[str]:
         """The special tokens that the settings name, or the family has."""
-        usual = _FAMILIES.get(self.kind, (None,) * 4)
-        found = [self.said.get(key) or usual[place] for place, key in enumerate(_KINDS)]
-        return [each for each in found if each is not None]
+        usual = _FAMILIES.get(self.kind, ())[: len(_KINDS)]
+        named = [str(self.said[key]) for key in _KINDS if self.said.get(key)]
+        return [*named, *map(str, usual)]
 
     @property
     def prefix_space(self) -> bool:
@@ -136,7 +136,9 @@ class Names:
             if each not in ids:
                 raise _missing(each, self.source)
         return Packing(
-            *(ids[each] for each in (start, end, padding)),
+            start=ids[start],
+            end=ids[end],
+            padding=ids[padding],
             unknown=unknown,
             mask=ids.get(mask),
             separators=between,

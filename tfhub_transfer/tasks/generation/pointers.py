@@ -13,12 +13,16 @@ import tensorflow as tf
 
 from tfhub_transfer.encoders.preprocessing import BertPreprocessor, TextPreprocessor
 from tfhub_transfer.encoders.token_counts import padded_length, pieces_before, to_dense
+from tfhub_transfer.private import tensorflow_texts
 from tfhub_transfer.tasks.generation.vocabulary import PAD, TargetVocabulary
 
 # Ids of pieces, and the places of the memory that they stand at, `[batch, pieces]`.
 NAMES = ("source_ids", "source_places")
 # Texts that are cut at a time, of any number of them.
 _CHUNK = 4096
+# What `tf.strings.split` splits at, and a word with what of it precedes the word.
+_SPACES = "[\\t-\\r ]*"
+_WORD = _SPACES + "[^\\t-\\r ]+"
 # A small vocabulary has more pieces for a text than the encoder's; twice as many are rare.
 _TIMES = 2
 
@@ -47,7 +51,7 @@ class Sources:
             return {}
         words = tf.strings.split(texts)
         pieces = self._vocabulary.tokenize(words.flat_values)
-        places, there = self._places(words, pieces)
+        places, there = self._places(words, self._read(texts, words), pieces)
         of_texts = words.with_values(pieces.with_values(there)).merge_dims(1, 2)
         return {
             name: tf.ragged.boolean_mask(of_texts.with_values(values), of_texts)[:, : self.most]
@@ -76,15 +80,29 @@ class Sources:
         length = padded_length(columns[NAMES[0]], lengths, self.most)
         return {name: to_dense(columns[name], length, PAD) for name in NAMES}
 
+    def _read(self, texts: tf.Tensor, words: tf.RaggedTensor) -> tf.Tensor:
+        """What of the texts each word is for the encoder's tokenizer, with spaces if it reads them.
+
+        Args:
+            texts: `[n]`.
+            words: Their words `[n, (words)]`.
+        """
+        reader = self._preprocessor
+        if not isinstance(reader, BertPreprocessor) or not reader.reads_spaces:
+            return words.flat_values
+        spaced = tf.strings.regex_replace(texts, _SPACES + r"\z", "")
+        found, _, _, _ = tensorflow_texts.split(spaced, _WORD, _WORD)
+        return found
+
     def _places(
-        self, words: tf.RaggedTensor, pieces: tf.RaggedTensor
+        self, words: tf.RaggedTensor, read: tf.Tensor, pieces: tf.RaggedTensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Where in the memory each piece stands `[all pieces]`, and whether it is read there."""
         if not isinstance(self._preprocessor, BertPreprocessor):
             # A memory of one vector says of every piece the same.
             none = tf.zeros_like(pieces.values)
             return none, tf.ones_like(none, tf.bool)
-        counts = words.with_values(self._preprocessor.tokenize(words.flat_values).row_lengths())
+        counts = words.with_values(self._preprocessor.tokenize(read).row_lengths())
         owners, sizes = pieces.value_rowids(), pieces.row_lengths()
         begin, own, each = (
             tf.gather(x, owners) for x in (pieces_before(counts) + 1, counts.flat_values, sizes)
