@@ -3,9 +3,10 @@
     BENCH_PEER_PYTHON=PYTHON python benchmarks/families.py
 
 The largest difference of any layer's output for any token that isn't padding, and of the pooler's,
-and whether texts become the same ids. Of most models the graph is run as it is written; those whose
-name ends in `usual`, `parts` or `folder` are converted to folders, too. Writes
-`benchmarks/families.json`; ends with status 1 where either fails.
+and whether texts become the same ids; of folders of sentence-transformers, of texts' vectors. Of
+most models the graph is run as it is written; those whose name ends in `usual`, `parts` or `folder`
+are converted to folders, too. Writes
+`benchmarks/families.json`; ends with status 1 where one fails.
 """
 
 import subprocess
@@ -41,9 +42,14 @@ def main() -> None:
 def _compared(source: Path) -> dict[str, Any]:
     import tensorflow as tf
 
+    from tfhub_transfer.encoders import conversion  # noqa: F401  reads such folders
     from tfhub_transfer.encoders.bert_graphs import INPUT_KEYS
+    from tfhub_transfer.models import encoding
 
     theirs = np.load(source / "outputs.npz")
+    if "vectors" in theirs:
+        found = encoding.encode_text(str(source), TEXTS)
+        return {"difference": float(np.abs(found - theirs["vectors"]).max()), "same_ids": True}
     with tempfile.TemporaryDirectory() as output:
         encoder, split = (_converted if source.name.endswith(WHOLE) else _read)(source, output)
         arrays = (theirs["ids"], theirs["mask"], np.zeros_like(theirs["ids"]))

@@ -72,7 +72,7 @@ INNER_FLOORS = {
             *("bert_shapes", "calls", "catalogue", "families", "fetching", "recorded"),
             *("tensor_files", "token_counts", "word_vectors"),
         ],
-        ["bert_graphs", "bert_reference"],
+        ["bert_graphs", "bert_reference", "sentence_modules"],
         ["hub_format"],
         ["pieces"],
         ["given_texts", "huggingface", "loading", "registry", "variable_groups"],

@@ -2,13 +2,14 @@
 
     python benchmarks/runs/families.py FOLDER
 
-Needs torch and transformers. Each folder in FOLDER is a model; `outputs.npz` in it holds random
-ids, their masks, each layer's output and, where there is one, the pooler's; and the ids of a few
-texts.
+Needs torch, transformers and sentence-transformers. Each folder in FOLDER is a model; `outputs.npz`
+in it holds random ids, their masks, each layer's output and, where there is one, the pooler's; and
+the ids of a few texts. Of folders of sentence-transformers it holds the vectors of these texts.
 """
 
 import itertools
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +126,39 @@ def answers(model: torch.nn.Module, padding: int) -> dict[str, np.ndarray]:
     return {"ids": ids, "mask": mask, "layers": layers, **more}
 
 
+def write_sentences(work: Path) -> None:
+    """Folders of sentence-transformers, and the vectors of the texts by it."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer import modules as m
+
+    forms = {
+        "mean": ("Bert", "mean", [], None),
+        "first unit": ("Roberta", "cls", [m.Normalize()], None),
+        "dense": ("MPNet", "mean", [m.Dense(32, 12)], None),
+        "dense twice prompt": (
+            *("Electra", "cls"),
+            [m.Dense(32, 12, bias=False), m.Dense(12, 7, activation_function=torch.nn.Identity())],
+            {"query": "a bad cab: "},
+        ),
+        "prompt unit": ("XLMRoberta", "mean", [m.Normalize()], {"query": "ab "}),
+    }
+    for name, (family, pooling, more, prompts) in forms.items():
+        plain = work / "plain"
+        write(made(family, "Model"), plain)
+        (plain / "outputs.npz").unlink()
+        layers = [m.Transformer(str(plain)), m.Pooling(32, pooling), *more]
+        sentences = SentenceTransformer(
+            modules=layers,
+            prompts=prompts,
+            default_prompt_name="query" if prompts else None,
+            device="cpu",
+        )
+        folder = work / f"sentences_{name.replace(' ', '_')}_folder"
+        sentences.save(str(folder))
+        np.savez(folder / "outputs.npz", vectors=sentences.encode(TEXTS))
+        shutil.rmtree(plain)
+
+
 def forget_defaults(path: Path, config: transformers.PretrainedConfig) -> None:
     """Leaves out of config.json what transformers would take if it weren't there."""
     usual = type(config)().to_dict()
@@ -139,6 +173,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for name, model in models():
         write(model, Path(sys.argv[1]) / name.replace(" ", "_"))
+    write_sentences(Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,13 @@ def _gelu_new(x: tf.Tensor) -> tf.Tensor:
     return 0.5 * x * (1.0 + tf.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
-_ACTIVATIONS = {"gelu": _gelu, "gelu_new": _gelu_new, "relu": tf.nn.relu}
+_ACTIVATIONS = {
+    "gelu": _gelu,
+    "gelu_new": _gelu_new,
+    "relu": tf.nn.relu,
+    "tanh": tf.tanh,
+    "linear": tf.identity,
+}
 
 
 def _dropout(x: tf.Tensor, rate: float, training: bool) -> tf.Tensor:
@@ -179,11 +185,20 @@ def masked_mean(tokens: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
 
 
 def _pool(tokens: tf.Tensor, present: tf.Tensor, weights: Weights, shape: BertShape) -> tf.Tensor:
+    pooled = tokens[:, 0]
     if shape.mean_pooling:
-        return masked_mean(tokens, present)
-    if not shape.pooler:
-        return tokens[:, 0]
-    return tf.tanh(_dense(tokens[:, 0], weights, "pooler_transform", shape.hidden))
+        pooled = masked_mean(tokens, present)
+    elif shape.pooler:
+        pooled = tf.tanh(_dense(pooled, weights, "pooler_transform", shape.hidden))
+    for index, layer in enumerate(shape.dense):
+        pooled = _dense(pooled, weights, f"pooler_dense_{index}", layer.width)
+        pooled = _ACTIVATIONS[layer.activation](pooled)
+    return pooled
+
+
+def _unit(vectors: tf.Tensor) -> tf.Tensor:
+    """Of length 1; as PyTorch divides by 1e-12 at least."""
+    return tf.math.l2_normalize(vectors, axis=-1, epsilon=1e-24)
 
 
 def bert_function(weights: Weights, shape: BertShape) -> Callable[..., dict]:
@@ -212,7 +227,7 @@ def bert_function(weights: Weights, shape: BertShape) -> Callable[..., dict]:
         pooled = _pool(tokens, present, weights, shape)
         return {
             "pooled_output": pooled,
-            "default": pooled,
+            "default": _unit(pooled) if shape.normalized else pooled,
             "sequence_output": tokens,
             "encoder_outputs": layers,
         }

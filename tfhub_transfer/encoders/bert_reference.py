@@ -1,7 +1,7 @@
 """Transformer encoders' forward pass in NumPy, against which converted ones are checked."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import scipy.special
@@ -25,7 +25,13 @@ def _relu(x: np.ndarray) -> np.ndarray:
     return np.where(x > 0.0, x, 0.0)
 
 
-_REFERENCE_ACTIVATIONS = {"gelu": _gelu, "gelu_new": _gelu_new, "relu": _relu}
+_REFERENCE_ACTIVATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "gelu": _gelu,
+    "gelu_new": _gelu_new,
+    "relu": _relu,
+    "tanh": np.tanh,
+    "linear": np.asarray,
+}
 
 
 def reference_outputs(
@@ -47,7 +53,7 @@ def reference_outputs(
         types: Segment numbers [batch, length].
 
     Returns:
-        The last layer's outputs [batch, length, hidden] and the pooled output [batch, hidden].
+        The last layer's outputs [batch, length, hidden] and `pooled_output` [batch, pooled_width].
     """
     # Not the word vectors, the largest table by far: of them only the rows looked up are cast.
     w = {name: value.astype(np.float64) for name, value in values.items() if "word" not in name}
@@ -66,11 +72,21 @@ def reference_outputs(
         wide = _REFERENCE_ACTIVATIONS[shape.activation](wide)
         x = x + wide @ w[f"{at}output/kernel"] + w[f"{at}output/bias"]
         x = _reference_norm(x, w, f"{at}output_layer_norm", shape)
+    return x, _reference_pooled(x, mask, w, shape)
+
+
+def _reference_pooled(x: np.ndarray, mask: np.ndarray, w: Arrays, shape: BertShape) -> np.ndarray:
+    pooled = x[:, 0]
     if shape.mean_pooling:
-        return x, (x * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
-    if not shape.pooler:
-        return x, x[:, 0]
-    return x, np.tanh(x[:, 0] @ w["pooler_transform/kernel"] + w["pooler_transform/bias"])
+        pooled = (x * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
+    elif shape.pooler:
+        pooled = np.tanh(pooled @ w["pooler_transform/kernel"] + w["pooler_transform/bias"])
+    for index, layer in enumerate(shape.dense):
+        at = f"pooler_dense_{index}"
+        pooled = _REFERENCE_ACTIVATIONS[layer.activation](
+            pooled @ w[f"{at}/kernel"] + w[f"{at}/bias"]
+        )
+    return pooled
 
 
 def _reference_norm(x: np.ndarray, w: Arrays, at: str, shape: BertShape) -> np.ndarray:

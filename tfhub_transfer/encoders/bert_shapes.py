@@ -4,6 +4,19 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
+class PooledDense:
+    """A dense layer behind the pooling.
+
+    Attributes:
+        width: Of what it gives.
+        activation: `linear`, `tanh`, `relu` or `gelu`.
+    """
+
+    width: int
+    activation: str
+
+
+@dataclasses.dataclass(frozen=True)
 class BertShape:
     """Sizes and rates of an encoder like BERT: what its `config.json` says.
 
@@ -17,6 +30,8 @@ class BertShape:
         shared: Whether all layers are one, applied `layers` times, as in ALBERT.
         buckets: How many kinds of distances between tokens are told apart, whose bias attention
             adds to its scores, as in MPNet; 0 where none are.
+        dense: What follows upon the pooling, as in sentence-transformers' folders.
+        normalized: Whether `default` is `pooled_output` made a vector of length 1.
 
     Example:
 
@@ -40,6 +55,8 @@ class BertShape:
     activation: str = "gelu"
     shared: bool = False
     buckets: int = 0
+    dense: tuple[PooledDense, ...] = ()
+    normalized: bool = False
 
     @property
     def head_size(self) -> int:
@@ -50,6 +67,11 @@ class BertShape:
     def width(self) -> int:
         """Width of the word vectors."""
         return self.hidden if self.embedding is None else self.embedding
+
+    @property
+    def pooled_width(self) -> int:
+        """Width of `pooled_output`."""
+        return self.dense[-1].width if self.dense else self.hidden
 
     def layer(self, index: int) -> str:
         """What precedes the names of a layer's variables."""
@@ -92,4 +114,9 @@ def bert_variable_shapes(shape: BertShape) -> dict[str, tuple[int, ...]]:
         names |= {f"{at}output_layer_norm/gamma": (h,), f"{at}output_layer_norm/beta": (h,)}
     if shape.pooler and not shape.mean_pooling:
         names |= {"pooler_transform/kernel": (h, h), "pooler_transform/bias": (h,)}
+    width = h
+    for index, layer in enumerate(shape.dense):
+        at = f"pooler_dense_{index}/"
+        names |= {f"{at}kernel": (width, layer.width), f"{at}bias": (layer.width,)}
+        width = layer.width
     return names

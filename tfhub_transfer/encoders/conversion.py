@@ -55,19 +55,23 @@ def convert(
     dimension: int | None = None,
     overwrite: bool = False,
     trust_code: bool = False,
+    prompt: str | None = None,
 ) -> None:
     """Writes an encoder in TF Hub's form, made from whatever `source` is.
 
     Args:
-        source: A Hugging Face folder of a BERT, DistilBERT or ELECTRA, a text file of word vectors,
-            or, for `static`, also an encoder of the BERT dialect with its vocabulary in
-            `assets/vocab.txt`.
+        source: A Hugging Face folder of a BERT or one of its like (`families.FAMILIES`), a text
+            file of word vectors, or, for `static`, also an encoder of the BERT dialect with its
+            vocabulary in `assets/vocab.txt`.
         output: Folder to write; it must be empty or not exist yet.
         method: `bert` (a Hugging Face folder), `vectors`, `static`, or `auto`: by what `source` is,
             never `static`.
         dimension: Width of the vectors, for `static` alone (256 if not given).
         overwrite: Replace what is at `output`.
         trust_code: Whether a SavedModel may hold operations that do more than compute.
+        prompt: For `bert` alone, what precedes a text by itself: the name of one of a
+            sentence-transformers folder's prompts, or any text, also none, `""`. If not given, its
+            `default_prompt_name`, or else its `query`, or nothing.
 
     Raises:
         InputError: `source` is missing, broken or of no known kind, `output` is occupied, or the
@@ -91,13 +95,18 @@ def convert(
             f"`dimension` can be chosen for method 'static' only, {method!r} keeps its source's. "
             f"Received: dimension={dimension}"
         )
+    if prompt is not None and method != "bert":
+        raise InputError(
+            "`prompt` can be chosen for a Hugging Face folder that is converted whole (method "
+            f"'bert') only. Received: prompt={prompt!r} with method {method!r}"
+        )
     if method == "static":
         width = _STATIC_DIMENSION if dimension is None else dimension
         distill_static(origin, target, width, overwrite=overwrite, trust_code=trust_code)
     elif method == "vectors":
         convert_word_vectors(origin, target, overwrite=overwrite)
     else:
-        convert_huggingface(origin, target, overwrite=overwrite)
+        convert_huggingface(origin, target, overwrite=overwrite, prompt=prompt)
 
 
 def _method_for(source: Path) -> str:
@@ -105,8 +114,7 @@ def _method_for(source: Path) -> str:
         return "vectors"
     if (source / "saved_model.pb").is_file():
         raise InputError(
-            "This folder is an encoder in TF Hub's form already; use it as it is, or distil it "
-            "with "
+            "This folder is an encoder in TF Hub's form already; use it as it is, or distil it by "
             f"method 'static' (`--method static`). Received: {source}"
         )
     if huggingface.is_bert_folder(source):
@@ -147,20 +155,24 @@ def whole_or_nothing(output: Path, overwrite: bool, *inputs: object) -> Iterator
 # From Hugging Face
 
 
-def convert_huggingface(source: Path, output: Path, overwrite: bool = False) -> None:
+def convert_huggingface(
+    source: Path, output: Path, overwrite: bool = False, prompt: str | None = None
+) -> None:
     """Converts a Hugging Face folder to a TF Hub encoder with its preprocessor beside it.
 
-    BERT, DistilBERT and ELECTRA are known. A sentence-transformers folder (`1_Pooling/config.json`)
-    becomes an encoder whose `pooled_output` is the mean of the tokens or the first one, as it says;
-    any other one has its own pooler, or the first token where there is none. An encoder without
-    segments takes `input_type_ids` and ignores them. The result is loaded again and compared with a
-    NumPy forward pass of the source's weights.
+    BERT and its like are known (`families.FAMILIES`). A sentence-transformers folder becomes an
+    encoder whose `pooled_output` is the mean of the tokens or the first one, and what dense layers
+    make of it, as its modules say; `default` is that too, of length 1 where they say so. Any other
+    folder's has its own pooler, or the first token where there is none. An encoder without segments
+    takes `input_type_ids` and ignores them. The result is loaded again and compared with a NumPy
+    forward pass of the source's weights.
 
     Args:
         source: Folder with `config.json`, `model.safetensors` (or parts of it, and their index) and
             `vocab.txt` (or `tokenizer.json`).
         output: Folder to write; it must be empty or not exist yet.
         overwrite: Replace what is at `output`.
+        prompt: As for `convert`.
 
     Raises:
         InputError: A file is missing or broken, the model is of another family, the output is
@@ -172,7 +184,7 @@ def convert_huggingface(source: Path, output: Path, overwrite: bool = False) -> 
         convert_huggingface(Path("all-MiniLM-L6-v2"), Path("encoders/minilm"))
     """
     with temporary() as work:
-        found = huggingface.read(opening.path_of(source), work)
+        found = huggingface.read(opening.path_of(source), work, prompt)
         with whole_or_nothing(Path(output), overwrite, source) as folder:
             _write_bert(found, folder)
             found.save_preprocessor(folder / "preprocessor")

@@ -96,8 +96,8 @@ def bert_encoder(
 
     Returns:
         A trackable whose `__call__(inputs, training)` takes the three int32 inputs [batch, length]
-        and gives `pooled_output` and `default` [batch, hidden], `sequence_output` [batch, length,
-        hidden] and `encoder_outputs`, a list with one [batch, length, hidden] a layer.
+        and gives `pooled_output` and `default` [batch, pooled_width], `sequence_output` [batch,
+        length, hidden] and `encoder_outputs`, a list with one [batch, length, hidden] a layer.
     """
     weights = _variables({name: values[name] for name in bert_variable_shapes(shape)})
     return _token_encoder(weights, bert_function(weights, shape), vocab, lower_case)

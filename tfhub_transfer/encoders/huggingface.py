@@ -13,11 +13,12 @@ from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 
-from tfhub_transfer.encoders import hub_format, tensor_files
+from tfhub_transfer.encoders import hub_format, sentence_modules, tensor_files
 from tfhub_transfer.encoders.bert_shapes import BertShape, bert_variable_shapes
 from tfhub_transfer.encoders.families import ACTIVATIONS, FAMILIES, Family
 from tfhub_transfer.encoders.pieces import reading
 from tfhub_transfer.encoders.pieces.tokenizer import Tokenizer
+from tfhub_transfer.encoders.sentence_modules import SentenceModules
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import records
 
@@ -36,13 +37,6 @@ _NORMALIZER = {
     "do_lower_case": "lowercase",
     "strip_accents": "strip_accents",
     "tokenize_chinese_chars": "handle_chinese_chars",
-}
-# From sentence-transformers' ways of pooling, as its versions before 6 and since name them.
-_POOLINGS = {
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_cls_token": "first",
-    "mean": "mean",
-    "cls": "first",
 }
 
 
@@ -66,6 +60,7 @@ class BertFolder:
         lower_case: Whether BERT's tokenizer lower-cases.
         strip_accents: Whether it removes accents; `None` means where it lower-cases.
         sequence_length: The most tokens that the model was trained for.
+        modules: What sentence-transformers' files say follows upon the layers.
         card: Name, source and licence, as far as the folder's model card tells.
     """
 
@@ -78,6 +73,7 @@ class BertFolder:
     lower_case: bool
     strip_accents: bool | None
     sequence_length: int
+    modules: SentenceModules
     card: dict[str, str]
 
     def information(self) -> dict[str, object]:
@@ -88,7 +84,7 @@ class BertFolder:
         }
         return self.card | {
             "dialect": "bert",
-            "dimension": self.shape.hidden,
+            "dimension": self.shape.pooled_width,
             "layers": self.shape.layers,
             "outputs": ["default", "pooled_output", "sequence_output", "encoder_outputs"],
             **({} if self.tokenizer else case),
@@ -96,6 +92,7 @@ class BertFolder:
             "pooling": _pooling(self.shape),
             "activation": self.shape.activation,
             "made_by": self.family,
+            **self.modules.information(),
         }
 
     def save_preprocessor(self, folder: Path) -> None:
@@ -118,18 +115,19 @@ def is_bert_folder(source: Path) -> bool:
     return (source / "config.json").is_file() or tensor_files.has_weights(source)
 
 
-def read(source: Path, work: Path) -> BertFolder:
+def read(source: Path, work: Path, prompt: str | None = None) -> BertFolder:
     """Reads a folder with `config.json`, `model.safetensors` and `vocab.txt`.
 
     Weights may lie in several files (`model.safetensors.index.json`), in half precision, too; the
-    vocabulary may be in `tokenizer.json` alone. A `1_Pooling/config.json` of sentence-transformers
-    says what `pooled_output` is, the mean of the tokens or the first one, and the pooler's weights,
-    which it does not use, are left out. Otherwise it is the pooler's, where there is one, or the
-    first token.
+    vocabulary may be in `tokenizer.json` alone. Where sentence-transformers' files say what becomes
+    of the tokens (`sentence_modules`), that is `pooled_output`, and the pooler's weights, which it
+    does not use, are left out. Otherwise it is the pooler's, where there is one, or the first
+    token.
 
     Args:
         source: The folder.
         work: A folder for a vocabulary that is in `tokenizer.json` alone.
+        prompt: As for `sentence_modules.read`.
 
     Raises:
         InputError: A file is missing, unreadable or truncated; the model is of no known family, or
@@ -147,16 +145,20 @@ def read(source: Path, work: Path) -> BertFolder:
     settings = _read_settings(source, tokenizer is None)
     vocab = None if tokenizer else _read_vocabulary(_vocabulary_file(source, work), config)
     _require_rows(tokenizer, config, source)
-    shape, pooling = _bert_shape(config, family, source), _read_pooling(source)
+    modules = sentence_modules.read(source, prompt)
     tensors = _plain_names(tensor_files.read_folder(source), family)
+    shape = _with_modules(_bert_shape(config, family, source), modules, source)
     # A BERT that was trained for each token has no pooler.
-    pooler = family.has_pooler and pooling is None and _has_pooler(tensors)
-    shape = dataclasses.replace(shape, mean_pooling=pooling == "mean", pooler=pooler)
+    pooler = family.has_pooler and modules.pooling is None and _has_pooler(tensors)
+    shape = dataclasses.replace(shape, pooler=pooler)
+    skipped = _skipped_positions(config, family)
+    values = _hub_weights(tensors, family, shape, skipped, source)
     return BertFolder(
         source=source,
         family=config["model_type"],
         shape=shape,
-        values=_hub_weights(tensors, family, shape, _skipped_positions(config, family), source),
+        values={**values, **modules.values},
+        modules=modules,
         vocab=vocab,
         tokenizer=tokenizer,
         lower_case=settings["lower_case"],
@@ -191,7 +193,7 @@ def _read_config(source: Path) -> Config:
             f"Only folders whose config.json has a model_type of {', '.join(FAMILIES)} can be "
             f"converted; take a model of such a family. Received: {name!r} in {source}"
         )
-    _require(source, tensor_files.WEIGHTS, tensor_files.INDEX)
+    tensor_files.require_weights(source)
     _require(source, *reading.FILES)
     for key, value in FAMILIES[name].fixed.items():
         # What config.json leaves out is transformers' default, which is the value expected here.
@@ -301,24 +303,6 @@ def _require_rows(tokenizer: Tokenizer | None, config: Config, source: Path) -> 
         )
 
 
-def _read_pooling(source: Path) -> str | None:
-    """What sentence-transformers makes of the tokens: `mean`, `first`, or it isn't told."""
-    path = source / "1_Pooling" / "config.json"
-    told = _read_json(path, needed=False)
-    modes = [key for key, value in told.items() if key.startswith("pooling_mode_") and value]
-    named = told.get("pooling_mode", modes)
-    modes = named if isinstance(named, list) else [named]
-    if not told or not modes:
-        return None
-    if len(modes) > 1 or str(modes[0]) not in _POOLINGS:
-        raise InputError(
-            "sentence-transformers' pooling must be the mean of the tokens or the first one "
-            "(pooling_mode_mean_tokens or pooling_mode_cls_token alone). Received: "
-            f"{' and '.join(map(str, modes))} in {path}"
-        )
-    return _POOLINGS[str(modes[0])]
-
-
 def _has_pooler(tensors: Arrays) -> bool:
     return any(name.startswith("pooler.") for name in tensors)
 
@@ -334,7 +318,7 @@ def _bert_shape(config: Config, family: Family, source: Path) -> BertShape:
         )
     try:
         sizes: Config = {ours: int(config[key]) for ours, key in family.sizes.items()}
-        rates = {ours: float(config[key]) for ours, key in family.rates.items()}
+        rates: Config = {ours: float(config[key]) for ours, key in family.rates.items()}
         sizes["positions"] -= _skipped_positions(config, family)
         # Of texts that aren't told apart nothing is embedded.
         shape = BertShape(**{"segments": 0, **sizes}, **rates, activation=ACTIVATIONS[act])
@@ -357,6 +341,24 @@ def _bert_shape(config: Config, family: Family, source: Path) -> BertShape:
     if shape.embedding == shape.hidden and not family.projects:
         shape = dataclasses.replace(shape, embedding=None)
     return dataclasses.replace(shape, shared=family.shares_layers, buckets=family.buckets)
+
+
+def _with_modules(shape: BertShape, modules: SentenceModules, source: Path) -> BertShape:
+    width = shape.hidden
+    for index, layer in enumerate(modules.dense):
+        reads = len(modules.values[f"pooler_dense_{index}/kernel"])
+        if reads != width:
+            raise InputError(
+                "A Dense of sentence-transformers must read vectors as wide as those before it, "
+                f"{width}. Received: {reads} in {source}"
+            )
+        width = layer.width
+    return dataclasses.replace(
+        shape,
+        mean_pooling=modules.pooling == "mean",
+        dense=modules.dense,
+        normalized=modules.normalized,
+    )
 
 
 def _skipped_positions(config: Config, family: Family) -> int:
@@ -384,7 +386,7 @@ def _hub_weights(
     The first token has the first position: what comes before in the table is left out, and what is
     added everywhere is added to it.
     """
-    wanted = bert_variable_shapes(shape)
+    wanted = bert_variable_shapes(dataclasses.replace(shape, dense=()))
     wanted[_POSITIONS] = (shape.positions + skipped, shape.width)
     found = {
         # PyTorch keeps a dense layer's kernel as [outputs, inputs].

@@ -14,7 +14,13 @@ import tensorflow as tf
 from tfhub_transfer.encoders import calls, hub_format, registry, spelling
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.encoders.pieces import packing
-from tfhub_transfer.encoders.token_counts import Truncation, padded_length, to_dense
+from tfhub_transfer.encoders.token_counts import (
+    Truncation,
+    most_pieces,
+    padded_length,
+    pieces_before,
+    to_dense,
+)
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
 from tfhub_transfer.incoming import ranges, usual
@@ -214,9 +220,13 @@ class BertPreprocessor(TextPreprocessor):
         sequence_length: The most word pieces, special tokens counted.
         source: What `save` writes: a vocabulary file or a TF Hub preprocessor's folder.
         case: How the tokenizer treats case and accents; only recorded for a vocabulary file.
+
+    Attributes:
+        prompt: What precedes a text that is by itself, not one of a pair and not told by words.
     """
 
     dialect = "bert"
+    prompt = ""
 
     def __init__(
         self,
@@ -276,9 +286,14 @@ class BertPreprocessor(TextPreprocessor):
         """As `tokenize`, by word `[batch, (words), (pieces)]` if the tokenizer knows words."""
         return self._tokenizer(tf.strings.substr(texts, 0, _MAX_CHARACTERS, unit="UTF8_CHAR"))
 
+    def prompted(self, texts: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
+        """Columns of texts as they are read: one that is alone has the prompt before it."""
+        alone = len(texts) == 1 and not self.by_word
+        return [self.prompt + texts[0]] if alone and self.prompt else texts
+
     def encode(self, texts: Sequence[tf.Tensor]) -> dict[str, tf.RaggedTensor]:
         if not self.by_word:
-            return self.pack([self.tokenize(text) for text in texts])
+            return self.pack([self.tokenize(text) for text in self.prompted(texts)])
         return self._pack_words([self.tokenize(t) for t in texts[:-1]], self.words(texts[-1]))
 
     def _pack_words(
@@ -334,13 +349,14 @@ class BertPreprocessor(TextPreprocessor):
         return {"input_word_ids": ids, "input_type_ids": types}
 
     def lengths(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
-        return tf.add_n([tf.cast(self.tokenize(t).row_lengths(), tf.int32) for t in texts])
+        counts = [self.tokenize(text).row_lengths() for text in self.prompted(texts)]
+        return tf.cast(tf.add_n(counts), tf.int32)
 
     def _encode_and_count(
         self, chunk: list[tf.Tensor]
     ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
         # Tokenizing is the dear part: once for both.
-        plain = chunk[:-1] if self.by_word else chunk
+        plain = chunk[:-1] if self.by_word else self.prompted(chunk)
         segments = [self.tokenize(text) for text in plain]
         total = sum(segment.row_lengths().numpy() for segment in segments)
         if not self.by_word:
@@ -381,31 +397,10 @@ class BertPreprocessor(TextPreprocessor):
                 "sequence_length": self.sequence_length,
                 **dataclasses.asdict(self._case),
                 "by_word": self.by_word,
+                # Without one, the file and its fingerprint are those of versions that knew none.
+                **({"prompt": self.prompt} if self.prompt else {}),
             },
         )
-
-
-def most_pieces(room: int) -> int:
-    """The most pieces of a word that still stand whole in one of two windows that overlap by half.
-
-    A window is what a question leaves of the room, at least half of it; of a word with more pieces
-    the rest is left out.
-
-    Args:
-        room: Word pieces that a question and a window may have together.
-    """
-    return max(1, room // 2 // 2)
-
-
-def pieces_before(counts: tf.RaggedTensor) -> tf.Tensor:
-    """How many word pieces of its own text stand before each word `[all words]`.
-
-    Args:
-        counts: Word pieces of each word `[n, (words)]`.
-    """
-    before = tf.cumsum(counts.flat_values, exclusive=True)
-    first = tf.gather(tf.pad(before, [[0, 1]]), counts.row_starts())
-    return before - tf.gather(first, counts.value_rowids())
 
 
 def make_preprocessor(
@@ -435,6 +430,8 @@ def make_preprocessor(
     length = checked_length(sequence_length, encoder.max_sequence_length)
     made = _make(encoder, preprocessor, length)
     made.require_fit(encoder)
+    if isinstance(made, BertPreprocessor):
+        made.prompt = encoder.source.information.get("prompt", "")
     return made
 
 
@@ -486,7 +483,7 @@ def load_preprocessor(folder: Path, trust_code: bool = False) -> TextPreprocesso
         made = _from_vocabulary(own / "vocab.txt", case, length)
     else:
         made = _from_saved_model(own / "saved_model", length, trust_code)
-    made.by_word = settings["by_word"]
+    made.by_word, made.prompt = settings["by_word"], settings["prompt"]
     made.keeper = keeper
     return made
 
@@ -497,6 +494,7 @@ class _Settings(TypedDict):
     lower_case: bool | None
     strip_accents: bool | None
     by_word: bool
+    prompt: str
 
 
 def _read_settings(path: Path) -> _Settings:
@@ -508,6 +506,7 @@ def _read_settings(path: Path) -> _Settings:
         "lower_case": records.take(given, "lower_case", bool, path),
         "strip_accents": records.take(given, "strip_accents", bool, path),
         "by_word": records.take(given, "by_word", bool, path, False),
+        "prompt": records.take(given, "prompt", str, path, ""),
     }
     least, most = ranges.SEQUENCE_LENGTH
     if settings["kind"] not in _KINDS or not least <= settings["sequence_length"] <= most:

@@ -34,6 +34,8 @@ class Information(TypedDict, total=False):
     outputs: list
     lower_case: bool
     strip_accents: bool
+    prompt: str
+    normalized: bool
     speed: int | float
     scores: dict
     tuned_from: str

@@ -10,6 +10,8 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening, records
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+# These may hold code, or need the library that wrote them.
+_OTHERS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 
 # Not by `safetensors.numpy`, which knows no bfloat16. Weights in whole numbers are quantized.
 _FLOATS = {
@@ -23,6 +25,23 @@ _FLOATS = {
 def has_weights(folder: Path) -> bool:
     """Whether a folder holds weights, whole or in parts."""
     return any((folder / name).is_file() for name in (WEIGHTS, INDEX))
+
+
+def require_weights(folder: Path) -> None:
+    """Refuses a folder without weights in this form.
+
+    Raises:
+        InputError: If there are none; the message says how to make them of PyTorch's own.
+    """
+    if has_weights(folder):
+        return
+    others = [name for name in _OTHERS if (folder / name).is_file()]
+    found = f"{folder} with {others[0]}" if others else folder
+    raise InputError(
+        f"Weights must be in safetensors form, as {WEIGHTS} (or in parts, with {INDEX}); "
+        f"{WEIGHTS} is missing. What holds others is read and written again by transformers: "
+        f"`AutoModel.from_pretrained(folder).save_pretrained(folder)`. Received: {found}"
+    )
 
 
 def read_folder(folder: Path) -> dict[str, np.ndarray]:

@@ -59,3 +59,26 @@ def to_dense(rows: tf.RaggedTensor, length: tf.Tensor, padding: int = 0) -> tf.T
     return rows.to_tensor(
         default_value=padding, shape=tf.stack([tf.cast(rows.nrows(), tf.int32), length])
     )
+
+
+def most_pieces(room: int) -> int:
+    """The most pieces of a word that still stand whole in one of two windows that overlap by half.
+
+    A window is what a question leaves of the room, at least half of it; of a word with more pieces
+    the rest is left out.
+
+    Args:
+        room: Word pieces that a question and a window may have together.
+    """
+    return max(1, room // 2 // 2)
+
+
+def pieces_before(counts: tf.RaggedTensor) -> tf.Tensor:
+    """How many word pieces of its own text stand before each word `[all words]`.
+
+    Args:
+        counts: Word pieces of each word `[n, (words)]`.
+    """
+    before = tf.cumsum(counts.flat_values, exclusive=True)
+    first = tf.gather(tf.pad(before, [[0, 1]]), counts.row_starts())
+    return before - tf.gather(first, counts.value_rowids())

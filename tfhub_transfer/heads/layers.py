@@ -359,7 +359,11 @@ def sentence_vector(encoder: Encoder, inputs: Tensors, head: Head) -> keras.Kera
     """
     bert = encoder.dialect == "bert"
     read = {key: inputs[key] for key in BERT_INPUTS} if bert else inputs[CODE_POINTS]
-    return _vectors(encoder, encoder(read, training=False), inputs, head)
+    outputs = encoder(read, training=False)
+    if encoder.source.information.get("normalized") and _pooling(encoder, head) == "pooled_output":
+        # As its makers give vectors to others; heads read what comes before.
+        return _named(outputs, "default")
+    return _vectors(encoder, outputs, inputs, head)
 
 
 def _vectors(encoder: Encoder, outputs: Encoded, inputs: Tensors, head: Head) -> keras.KerasTensor:

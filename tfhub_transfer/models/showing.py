@@ -208,9 +208,9 @@ def _packed(
     special = tuple(engine.is_special(each) for each in ids)
     cut: list[str] = []
     of_texts = engine.segments(ids)
-    for segment, text in enumerate(texts):
+    for segment, text in enumerate(engine.prompted([tf.constant([text]) for text in texts])):
         kept = sum(t == segment and not s for t, s in zip(of_texts, special))
-        whole = engine.tokenize(tf.constant([text])).flat_values.numpy().tolist()
+        whole = engine.tokenize(text).flat_values.numpy().tolist()
         cut += engine.spelled(whole[kept:]) if len(whole) > kept else []
     pieces = tuple(engine.spelled(ids))
     return Read(pieces, special, tuple(types), length - len(ids), None, tuple(cut))

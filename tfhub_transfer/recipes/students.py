@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tfhub_transfer.encoders import conversion, hub_format
-from tfhub_transfer.encoders.bert_shapes import BertShape, bert_variable_shapes
+from tfhub_transfer.encoders.bert_shapes import BertShape, PooledDense, bert_variable_shapes
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.families import ACTIVATIONS
 from tfhub_transfer.encoders.preprocessing import make_preprocessor
@@ -25,6 +25,7 @@ _SPREAD = 0.02
 # Texts whose word pieces are counted at once.
 _CHUNK = 2000
 _WORDS = "word_embeddings/embeddings"
+_DISTANCES = "relative_attention_bias/embeddings"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +178,11 @@ def make_student(
         whole, values=values, shape=small, pieces=[whole.pieces[index] for index in kept]
     )
     name = whole.info.get("name", Path(encoder.handle).name)
-    more = {"dimension": width, "layers": layers, "made_by": f"students.make_student of {name}"}
+    more = {
+        "dimension": small.pooled_width,
+        "layers": layers,
+        "made_by": f"students.make_student of {name}",
+    }
     with conversion.whole_or_nothing(Path(output), overwrite, teacher) as folder:
         student.write(folder, {"name": Path(output).name, **more})
 
@@ -213,12 +218,24 @@ def _shape(values: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> BertSha
             mean_pooling=not pooler and info.get("pooling") != "first",
             pooler=pooler,
             activation=ACTIVATIONS.get(str(info.get("activation")), "gelu"),
+            buckets=len(values.get(_DISTANCES, ())),
+            dense=_dense(values, info),
+            normalized=bool(info.get("normalized")),
         )
     except (KeyError, ValueError):
         return None
     expected = bert_variable_shapes(shape)
     found = {name: values[name].shape for name in expected if name in values}
     return shape if found == expected else None
+
+
+def _dense(values: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> tuple[PooledDense, ...]:
+    """What follows upon the pooling; no variable tells its activation."""
+    told = enumerate(info.get("dense") or ())
+    return tuple(
+        PooledDense(values[f"pooler_dense_{index}/kernel"].shape[1], str(each))
+        for index, each in told
+    )
 
 
 def _cut(whole: Anatomy, small: BertShape, kept: Sequence[int]) -> dict[str, np.ndarray]:
@@ -243,7 +260,7 @@ def _narrowed(
     axes = np.linalg.svd(np.cov(table.T))[0][:, : small.hidden]
     values = {}
     for name, shape in bert_variable_shapes(small).items():
-        if name.endswith("/embeddings"):
+        if name.endswith("/embeddings") and name != _DISTANCES:
             source = table if name.startswith("word") else whole.values[name]
             made = source @ axes
         elif name.endswith("/gamma"):

@@ -120,8 +120,8 @@ def write(model: TransferModel, folder: Path, files: Mapping[str, Mapping[str, o
         shutil.copyfile(wordpiece.__file__, folder / "wordpiece.py")
     else:
         warnings.warn(
-            "no tokenizer lies beside the model: its preprocessor isn't BERT's word pieces, so "
-            "ids must come from `model.preprocess`",
+            "no tokenizer lies beside the model: its preprocessor isn't BERT's word pieces, "
+            "or puts a prompt before texts, so ids must come from `model.preprocess`",
             stacklevel=5,
         )
     said = {
@@ -143,6 +143,8 @@ def tokenizer(preprocessor: TextPreprocessor, names: Mapping[str, Any]) -> Token
         names: The model's inputs.
     """
     source = getattr(preprocessor, "source", None)
+    if getattr(preprocessor, "prompt", ""):
+        return None  # it knows nothing that precedes texts
     for file in [] if source is None else spelling.vocabularies(source):
         pieces = hub_format.read_vocabulary(file)
         for lower, strip in itertools.product((True, False), repeat=2):

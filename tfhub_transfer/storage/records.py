@@ -28,12 +28,30 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         InputError: If it can't be read, or isn't JSON with an object in it.
     """
+    return parse(_bytes(path), str(path))
+
+
+def read_list(path: Path) -> list[Any]:
+    """The list in a JSON file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: If it can't be read, or isn't JSON with a list in it.
+    """
+    found = _parsed(_bytes(path), str(path))
+    if not isinstance(found, list):
+        raise InputError(f"a JSON file with a list in it is expected. Received: {path}")
+    return found
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        # One byte more than there may be, which tells `parse` that it is too large.
-        data = opening.read_bytes(path, MOST_BYTES + 1)
+        # One byte more than there may be, which tells `_parsed` that it is too large.
+        return opening.read_bytes(path, MOST_BYTES + 1)
     except OSError as error:
         raise InputError(f"the file can't be read ({error.strerror}). Received: {path}") from error
-    return parse(data, str(path))
 
 
 def parse(data: bytes, source: str) -> dict[str, Any]:
@@ -46,6 +64,13 @@ def parse(data: bytes, source: str) -> dict[str, Any]:
     Raises:
         InputError: If it is too large, too deep, damaged, or holds something else.
     """
+    found = _parsed(data, source)
+    if not isinstance(found, dict):
+        raise InputError(f"a JSON file with an object in it is expected. Received: {source}")
+    return found
+
+
+def _parsed(data: bytes, source: str) -> Any:
     if len(data) > MOST_BYTES:
         raise InputError(
             f"a JSON file of at most {MOST_BYTES >> 20} MB is expected. Received: {source}"
@@ -58,8 +83,6 @@ def parse(data: bytes, source: str) -> dict[str, Any]:
         raise InputError(
             f"the file is damaged: readable JSON is expected ({reason}). Received: {source}"
         ) from error
-    if not isinstance(found, dict):
-        raise InputError(f"a JSON file with an object in it is expected. Received: {source}")
     if _is_deeper(found, MOST_DEPTH):
         raise InputError(
             f"JSON of at most {MOST_DEPTH} levels is expected; the file is damaged, or made to "

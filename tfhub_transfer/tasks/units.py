@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.data import Examples
-from tfhub_transfer.encoders.preprocessing import BertPreprocessor, pieces_before
+from tfhub_transfer.encoders.preprocessing import BertPreprocessor
+from tfhub_transfer.encoders.token_counts import pieces_before
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values
 from tfhub_transfer.tasks.layout import Rows, of_rows

@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer.encoders.preprocessing import make_preprocessor, most_pieces
+from tfhub_transfer.encoders.preprocessing import make_preprocessor
+from tfhub_transfer.encoders.token_counts import most_pieces
 from tfhub_transfer.runtime.masking import NEVER
 from tfhub_transfer.tasks import QuestionAnswering, layouts
 from tfhub_transfer.tasks.layouts import Layout

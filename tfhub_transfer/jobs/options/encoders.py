@@ -19,8 +19,7 @@ class ConvertJob(Trust):
     """The options of `convert`."""
 
     source: Path = argument(
-        help="the folder of a Hugging Face BERT, DistilBERT or ELECTRA, or a text file of word "
-        "vectors",
+        help="the folder of a Hugging Face BERT or one of its like, or a text file of word vectors",
         metavar="SOURCE",
     )
     output: Path = option(help="the encoder", metavar="DIR")
@@ -31,4 +30,10 @@ class ConvertJob(Trust):
         choices=("auto", "bert", "static", "vectors"),
     )
     dimension: int | None = option(None, "of a static encoder", metavar="N", within=ranges.SIZE)
+    prompt: str | None = option(
+        None,
+        "what precedes a text by itself: the name of one of a sentence-transformers folder's "
+        'prompts, or any text, "" for none; default: what the folder says',
+        metavar="TEXT",
+    )
     overwrite: bool = option(False, FOLDER)

@@ -167,6 +167,10 @@ def say_of_texts(model: TransferModel, splits: Splits | JointSplits) -> None:
         say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
         for warning in cautions.before_training(model.parts[name], own):
             say(wording.wrapped(f"WARNING: {warning}"))
+    prompt = getattr(model.preprocessor, "prompt", "")
+    if prompt:
+        said = f"texts by themselves are read behind {prompt!r}, as their encoder was trained"
+        say(wording.wrapped(f"{said}; `convert --prompt` makes one that does otherwise"))
 
 
 def _train_alone(

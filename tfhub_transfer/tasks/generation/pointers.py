@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.encoders.preprocessing import BertPreprocessor, TextPreprocessor, pieces_before
-from tfhub_transfer.encoders.token_counts import padded_length, to_dense
+from tfhub_transfer.encoders.preprocessing import BertPreprocessor, TextPreprocessor
+from tfhub_transfer.encoders.token_counts import padded_length, pieces_before, to_dense
 from tfhub_transfer.private import tensorflow_texts
 from tfhub_transfer.tasks.generation.vocabulary import PAD, TargetVocabulary
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoders.encoder import Encoder
-from tfhub_transfer.encoders.preprocessing import most_pieces
+from tfhub_transfer.encoders.token_counts import most_pieces
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers
 from tfhub_transfer.runtime.masking import NEVER

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfhub_transfer.encoders.preprocessing import pieces_before
+from tfhub_transfer.encoders.token_counts import pieces_before
 from tfhub_transfer.runtime.masking import NEVER
 
 
@@ -59,7 +59,7 @@ def cut(counts: tf.RaggedTensor, question_pieces: tf.Tensor, room: int) -> Slice
 
     Args:
         counts: Word pieces of each word `[n, (words)]`, at least one each and at most
-            `preprocessing.most_pieces(room)`, so that none is longer than half of a window.
+            `token_counts.most_pieces(room)`, so that none is longer than half of a window.
         question_pieces: Word pieces of each text's question `[n]`.
         room: Word pieces that a question and a window may have together.
     """
