@@ -443,6 +443,21 @@ def test_students_are_cut_out_of_other_families(converted: dict[str, Path], tmp_
         students.make_student(str(converted["electra"]), tmp_path / "other", layers=1)
 
 
+def test_students_keep_what_is_said_of_distances(
+    converted: dict[str, Path], tmp_path: Path
+) -> None:
+    name = "relative_attention_bias/embeddings"
+    teacher = tt.Encoder(str(converted["mpnet"]))
+    for hidden, heads in ((HIDDEN, HEADS), (HIDDEN // HEADS, 1)):
+        folder = tmp_path / f"student-{hidden}"
+        students.make_student(teacher, folder, layers=1, hidden=hidden)
+        found = tt.Encoder(str(folder)).named_weights()[name].value.numpy()
+        assert found.shape == (32, heads)
+        # A narrower one has other heads, which start at random.
+        kept = np.array_equal(found, teacher.named_weights()[name].value.numpy())
+        assert kept == (hidden == HIDDEN)
+
+
 # --------------------------------------------------------------------------------------------------
 # What is refused
 
@@ -518,6 +533,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "other ranges": (of_family("mpnet", relative_attention_num_buckets=8), "num_buckets 32"),
     "other padding": (of_family("mpnet", pad_token_id=0), "mpnet .*has pad_token_id 1 "),
     "all positions padding": (of_family("roberta", pad_token_id=40), "numbers above 0"),
+    "padding below": (of_family("roberta", pad_token_id=-3), "sizes as numbers.*pad_token_id -3"),
     "no padding": (of_family("roberta", pad_token_id=None), "sizes as numbers"),
     "no first type": (of_family("roberta"), "no tensor 'embeddings.token_type_embeddings.weight'"),
     **{

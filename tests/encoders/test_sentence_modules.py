@@ -144,6 +144,9 @@ def test_a_text_by_itself_has_the_prompt_before_it(converted: Path, tmp_path: Pa
     assert encoded["input_word_ids"].to_list() == [[2, 5, 7, 8, 9, 9, 9, 3]] and lost.tolist() == [
         1
     ]
+    # In a graph, as in exports.
+    traced = tf.function(lambda texts: made.encode([texts]))(tf.constant(["bad"]))
+    assert traced["input_word_ids"].to_list() == [[2, 5, 7, 9, 3]]
     # It is kept with whatever is trained.
     made.save(tmp_path / "saved")
     again = preprocessing.load_preprocessor(tmp_path / "saved")

@@ -365,7 +365,10 @@ def _skipped_positions(config: Config, family: Family) -> int:
     """How many rows of the table of positions belong to no token: those up to padding's own id."""
     if family.padding is None:
         return 0
-    return int(config.get(family.padding, family.defaults[family.padding])) + 1
+    found = int(config.get(family.padding, family.defaults[family.padding]))
+    if found < 0:
+        raise ValueError(f"{family.padding} {found}")
+    return found + 1
 
 
 def _plain_names(tensors: Arrays, family: Family) -> dict[str, np.ndarray]:
