@@ -8,8 +8,8 @@ import numpy as np
 from tfhub_transfer.recipes import contrasts, pseudo_labels
 from tfhub_transfer.recipes.pseudo_labels import Labels
 
-# What the descriptions of a class count for together, in labelled texts: of 1/4 to 8 the best or
-# near it on SST-2, AG News and Banking77 with 1 to 8 labels a class, see `benchmarks/README.md`.
+# What the descriptions of a class count for together, in labelled texts: of 1/2 to 8 the best or
+# near it on SST-2 and Banking77 with 1 to 8 labels a class, see `benchmarks/README.md`.
 WEIGHT = 4.0
 FOLDS = 3
 

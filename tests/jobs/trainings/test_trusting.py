@@ -62,7 +62,7 @@ def test_each_task_has_its_own(words: list[Any], tmp_path: Path, run: Any) -> No
             atol=1e-5,
         )
     report = json.loads((tmp_path / "out" / "report" / "report.json").read_text("utf-8"))
-    assert {"coverage", "far"} <= {*report["reports"]["kind"]["trust"]}
+    assert {"coverage", "far"} <= {*report["tasks"]["kind"]["trust"]}
 
 
 @pytest.mark.parametrize(
