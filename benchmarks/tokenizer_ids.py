@@ -94,7 +94,7 @@ def main() -> None:
 def _compared(folder: Path, given: dict[str, list[str]]) -> dict[str, Any]:
     import tensorflow as tf
 
-    from tfhub_transfer.encoders.pieces import reading
+    from tfhub_transfer.encoders.tokenizers import reading
 
     theirs = json.loads((folder / "ids.json").read_text())
     made = reading.read(folder, json.loads((folder / "config.json").read_text()))

@@ -70,11 +70,11 @@ INNER_FLOORS = {
     "encoders": [
         [
             *("bert_shapes", "calls", "catalogue", "families", "fetching", "recorded"),
-            *("tensor_files", "token_counts", "word_vectors"),
+            *("tensor_files", "token_counts", "vector_files"),
         ],
         ["bert_graphs", "bert_reference", "sentence_modules"],
         ["hub_format"],
-        ["pieces"],
+        ["tokenizers"],
         ["given_texts", "huggingface", "loading", "registry", "variable_groups"],
         ["binding", "conversion", "flat_graphs", "interface", "layer_groups", "spelling"],
         ["encoder"],
@@ -82,9 +82,9 @@ INNER_FLOORS = {
         ["hub_preprocessors", "preprocessor_layer", "vocabulary_fit"],
         ["__init__"],
     ],
-    "encoders/pieces": [
+    "encoders/tokenizers": [
         ["charsmaps", "normalizing", "packing"],
-        ["byte_pairs", "naming", "sentence_pieces", "tokenizer", "word_pieces"],
+        ["byte_pairs", "naming", "sentence_pieces", "tokenizing", "word_pieces"],
         ["reading"],
         ["__init__"],
     ],

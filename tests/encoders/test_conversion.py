@@ -422,7 +422,10 @@ BAD_FOLDERS: dict[str, tuple[Damage, str]] = {
     "no model type": (set_config(model_type=None), "bert, distilbert, electra.*Received: None"),
     "silu": (set_config(hidden_act="silu"), "hidden_act must be one of gelu,.*Received: 'silu'"),
     "relative": (set_config(position_embedding_type="relative_key"), "'absolute'"),
-    "no size": (set_config(hidden_size=None), "sizes as numbers.*hidden_size"),
+    "no size": (
+        set_config(hidden_size=None),
+        r"must have shape \(\d+, 768\), as config.json says, or transformers",
+    ),
     "size a word": (set_config(num_hidden_layers="two"), "sizes as numbers"),
     "deep": (lambda f: (f / "config.json").write_text("[" * 100_000), "readable JSON"),
     "deep and valid": (set_config(more=json.loads("[" * 80 + "]" * 80)), "at most 64 levels"),

@@ -552,10 +552,13 @@ REFUSED: dict[str, tuple[Change, str]] = {
         f"no tensor '{QUERY}' of floating-point numbers",
     ),
     "shape": (tensors(**{QUERY: np.ones((16, 15), np.float32)}), r"Received: \(16, 15\)"),
-    "no vocabulary": (lambda f: (f / "vocab.txt").unlink(), r"\(or tokenizer.json\); vocab.txt is"),
-    "byte pairs": (only_tokenizer(BPE), "must hold a WordPiece vocabulary.*Received: 'BPE'"),
-    "gap": (only_tokenizer(GAP), "whose numbers are 0, 1, 2 and so on"),
-    "no model": (only_tokenizer({}), "Received: None in .*tokenizer.json"),
+    "no vocabulary": (
+        lambda f: (f / "vocab.txt").unlink(),
+        r"or what its tokenizer has instead\); vocab.txt is",
+    ),
+    "byte pairs": (only_tokenizer(BPE), "this pre_tokenizer can't be converted.*Received: none"),
+    "gap": (only_tokenizer(GAP), "has the numbers 0, 1, 2 and so on.*Received: 2 pieces"),
+    "no model": (only_tokenizer({}), "this model can't be converted.*Received: None"),
     "Chinese": (
         json_file("tokenizer.json", tokenizer_json(handle_chinese_chars=False)),
         "has tokenize_chinese_chars True",

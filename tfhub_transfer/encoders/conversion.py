@@ -23,8 +23,8 @@ from tfhub_transfer.encoders import hub_format, huggingface, registry
 from tfhub_transfer.encoders.bert_graphs import INPUT_KEYS
 from tfhub_transfer.encoders.bert_reference import reference_outputs
 from tfhub_transfer.encoders.families import FAMILIES
-from tfhub_transfer.encoders.pieces.tokenizer import Tokenizer
-from tfhub_transfer.encoders.word_vectors import read_word_vectors
+from tfhub_transfer.encoders.tokenizers.tokenizing import Tokenizer
+from tfhub_transfer.encoders.vector_files import read_word_vectors
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
 from tfhub_transfer.graphs.safety import SavedObject

@@ -16,9 +16,9 @@ import numpy as np
 from tfhub_transfer.encoders import hub_format, sentence_modules, tensor_files
 from tfhub_transfer.encoders.bert_shapes import BertShape, bert_variable_shapes
 from tfhub_transfer.encoders.families import ACTIVATIONS, FAMILIES, Family
-from tfhub_transfer.encoders.pieces import reading
-from tfhub_transfer.encoders.pieces.tokenizer import Tokenizer
 from tfhub_transfer.encoders.sentence_modules import SentenceModules
+from tfhub_transfer.encoders.tokenizers import reading
+from tfhub_transfer.encoders.tokenizers.tokenizing import Tokenizer
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import records
 

@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from tfhub_transfer.encoders import calls, hub_format, registry, spelling
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
-from tfhub_transfer.encoders.pieces import packing
 from tfhub_transfer.encoders.token_counts import (
     Truncation,
     most_pieces,
@@ -21,6 +20,7 @@ from tfhub_transfer.encoders.token_counts import (
     pieces_before,
     to_dense,
 )
+from tfhub_transfer.encoders.tokenizers import packing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
 from tfhub_transfer.incoming import ranges, usual

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tfhub_transfer.encoders.pieces import normalizing, sentence_pieces, word_pieces
-from tfhub_transfer.encoders.pieces.byte_pairs import BytePairs
-from tfhub_transfer.encoders.pieces.naming import Names
-from tfhub_transfer.encoders.pieces.sentence_pieces import SentencePieces
-from tfhub_transfer.encoders.pieces.tokenizer import Tokenizer
-from tfhub_transfer.encoders.pieces.word_pieces import WordsInPieces
+from tfhub_transfer.encoders.tokenizers import normalizing, sentence_pieces, word_pieces
+from tfhub_transfer.encoders.tokenizers.byte_pairs import BytePairs
+from tfhub_transfer.encoders.tokenizers.naming import Names
+from tfhub_transfer.encoders.tokenizers.sentence_pieces import SentencePieces
+from tfhub_transfer.encoders.tokenizers.tokenizing import Tokenizer
+from tfhub_transfer.encoders.tokenizers.word_pieces import WordsInPieces
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening, records
 
@@ -63,7 +63,7 @@ def read(source: Path, config: Json) -> Tokenizer | None:
     whole = source / "tokenizer.json"
     vocabulary = source / "vocab.txt"
     if vocabulary.is_file():
-        pieces = opening.read_text(vocabulary).split("\n")
+        pieces = _text(vocabulary).split("\n")
         if not {"<s>", "</s>"} <= set(pieces) or "[CLS]" in pieces:
             return None
     if whole.is_file():
@@ -74,6 +74,13 @@ def read(source: Path, config: Json) -> Tokenizer | None:
         if (source / name).is_file():
             return _of_model(source / name, names)
     return _of_pairs(source, names)
+
+
+def _text(path: Path) -> str:
+    try:
+        return opening.read_text(path)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name} must be UTF-8 ({error}). Received: {path}") from error
 
 
 def _of_lines(pieces: list[str], names: Names) -> Tokenizer:
@@ -222,7 +229,7 @@ def _of_merges(said: Json, model: Json, names: Names) -> Tokenizer:
 
 def _of_pairs(source: Path, names: Names) -> Tokenizer:
     """Byte-level BPE in two files, as RoBERTa has it."""
-    lines = opening.read_text(source / "merges.txt") if (source / "merges.txt").is_file() else None
+    lines = _text(source / "merges.txt") if (source / "merges.txt").is_file() else None
     if lines is None or not (source / "vocab.json").is_file():
         raise InputError(
             f"A Hugging Face folder holds its tokenizer in one of {', '.join(FILES[:-1])}, or in "

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from sentencepiece import sentencepiece_model_pb2
 
-from tfhub_transfer.encoders.pieces import reading
-from tfhub_transfer.encoders.pieces.tokenizer import Tokenizer
+from tfhub_transfer.encoders.tokenizers import reading
+from tfhub_transfer.encoders.tokenizers.tokenizing import Tokenizer
 from tfhub_transfer.errors import InputError
 
 KEPT = json.loads(Path(__file__).with_name("kept_tokenizers.json").read_text())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer.encoders.pieces.normalizing import BLANK, Step, without_nul
+from tfhub_transfer.encoders.tokenizers.normalizing import BLANK, Step, without_nul
 from tfhub_transfer.private import tensorflow_texts
 from tfhub_transfer.texts import splitting
 from tfhub_transfer.texts.joining import WORD_END

@@ -14,8 +14,8 @@ import tensorflow_text as tf_text
 from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 
-from tfhub_transfer.encoders.pieces import charsmaps
-from tfhub_transfer.encoders.pieces.normalizing import Step
+from tfhub_transfer.encoders.tokenizers import charsmaps
+from tfhub_transfer.encoders.tokenizers.normalizing import Step
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.texts import splitting
 from tfhub_transfer.texts.joining import WORD_END

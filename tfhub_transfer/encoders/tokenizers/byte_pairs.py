@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from tfhub_transfer.encoders.pieces.normalizing import BLANK, NUL, Step, without_nul
+from tfhub_transfer.encoders.tokenizers.normalizing import BLANK, NUL, Step, without_nul
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.private import tensorflow_texts
 from tfhub_transfer.texts import splitting

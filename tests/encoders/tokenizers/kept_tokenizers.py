@@ -1,7 +1,7 @@
 """Writes `kept_tokenizers.json`: tiny tokenizers of each kind, and their ids of difficult texts.
 
     python -m pip install --target FOLDER tokenizers
-    PYTHONPATH=FOLDER python tests/encoders/pieces/kept_tokenizers.py
+    PYTHONPATH=FOLDER python tests/encoders/tokenizers/kept_tokenizers.py
 
 The package itself and its tests do without `tokenizers`; the file says which version made it.
 """

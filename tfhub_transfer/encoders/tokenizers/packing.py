@@ -33,10 +33,10 @@ class Packing:
     start: int
     end: int
     padding: int
-    unknown: int | None = None
-    mask: int | None = None
-    separators: int = 1
-    segments: int = 2
+    unknown: int | None
+    mask: int | None
+    separators: int
+    segments: int
 
     def special(self, size: int, spaced: bool) -> dict[str, int]:
         """What `get_special_tokens_dict` of a preprocessor says.

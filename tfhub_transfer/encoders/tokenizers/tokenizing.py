@@ -8,7 +8,7 @@ from typing import Protocol
 import tensorflow as tf
 
 from tfhub_transfer.encoders import hub_format
-from tfhub_transfer.encoders.pieces import packing
+from tfhub_transfer.encoders.tokenizers import packing
 from tfhub_transfer.storage import atomic
 from tfhub_transfer.storage.scratch import temporary
 

@@ -6,7 +6,7 @@ import pytest
 import sentencepiece
 from test_pieces_reading import FOUND
 
-from tfhub_transfer.encoders.pieces import charsmaps
+from tfhub_transfer.encoders.tokenizers import charsmaps
 from tfhub_transfer.errors import InputError
 
 TABLE = base64.b64decode(

@@ -6,8 +6,8 @@ import random
 import pytest
 import tensorflow as tf
 
-from tfhub_transfer.encoders.pieces import byte_pairs
-from tfhub_transfer.encoders.pieces.byte_pairs import BytePairs, byte_signs
+from tfhub_transfer.encoders.tokenizers import byte_pairs
+from tfhub_transfer.encoders.tokenizers.byte_pairs import BytePairs, byte_signs
 from tfhub_transfer.errors import InputError
 
 Pairs = list[tuple[str, str]]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tfhub_transfer.encoders.pieces import normalizing
-from tfhub_transfer.encoders.pieces.packing import Packing
+from tfhub_transfer.encoders.tokenizers import normalizing
+from tfhub_transfer.encoders.tokenizers.packing import Packing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import records
 
