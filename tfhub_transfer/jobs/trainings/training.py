@@ -170,7 +170,7 @@ def say_of_texts(model: TransferModel, splits: Splits | JointSplits) -> None:
     prompt = getattr(model.preprocessor, "prompt", "")
     if prompt:
         said = f"texts by themselves are read behind {prompt!r}, as their encoder was trained"
-        say(wording.wrapped(f"{said}; `convert --prompt` makes one that does otherwise"))
+        say(wording.wrapped(f"{said}; `tfhub-transfer convert` makes one that does otherwise"))
 
 
 def _train_alone(
