@@ -68,8 +68,10 @@ class BytePairs(tf.Module):
         self._reach = max((len(first + second) for first, second in merges), default=1)
         self._most = max(vocabulary.values()) + 1
         keys = [vocabulary[first] * self._most + vocabulary[second] for first, second in merges]
+        # A table of nothing is refused, and -1 no pair has.
+        ranks = [*range(len(keys)), _NONE]
         initializer = tf.lookup.KeyValueTensorInitializer(
-            tf.constant(keys, tf.int64), tf.range(len(keys), dtype=tf.int32)
+            tf.constant([*keys, -1], tf.int64), tf.constant(ranks, tf.int32)
         )
         self._ranks = tf.lookup.StaticHashTable(initializer, _NONE)
 
@@ -148,9 +150,11 @@ class BytePairs(tf.Module):
             # No piece is longer, so that what is merged farther away can't reach here before.
             first_of_all = _least_around(ranks, self._reach)
         hits = (ranks < _NONE) & (ranks == first_of_all)
+        if near and self._in_order:
+            hits = _whole_runs(hits, ranks, first == second)
         chosen = _apart(hits) if self._in_order else _firsts(hits, owner[:-1], count)
         left, right = tf.boolean_mask(active[:-1], chosen), tf.boolean_mask(active[1:], chosen)
-        made = tf.gather(tf.constant(self._made, tf.int32), tf.boolean_mask(ranks, chosen))
+        made = tf.gather(tf.constant([*self._made, 0]), tf.boolean_mask(ranks, chosen))
         symbols = tf.tensor_scatter_nd_update(symbols, left[:, None], made)
         gone = tf.zeros_like(right, tf.bool)
         there = tf.tensor_scatter_nd_update(there, right[:, None], gone)
@@ -165,6 +169,20 @@ def _least_around(ranks: tf.Tensor, reach: int) -> tf.Tensor:
         least, width = tf.minimum(least[:-width], least[width:]), 2 * width
     size = tf.size(ranks)
     return tf.minimum(least[:size], least[window - width :][:size])
+
+
+def _whole_runs(hits: tf.Tensor, ranks: tf.Tensor, twins: tf.Tensor) -> tf.Tensor:
+    """Hits without those in parts of "aaaa": which of its pairs are merged, its beginning says.
+
+    Args:
+        hits: Bool `[n]`.
+        ranks: Of each pair.
+        twins: Whether a pair is of the same symbol twice.
+    """
+    same = twins[1:] & twins[:-1] & (ranks[1:] == ranks[:-1])
+    runs = tf.cumsum(tf.concat([[0], tf.cast(~same, tf.int32)], axis=0)[: tf.size(hits)])
+    whole = tf.math.segment_min(tf.cast(hits, tf.int32), runs)
+    return tf.gather(whole, runs) > 0
 
 
 def _apart(hits: tf.Tensor) -> tf.Tensor:
