@@ -5,8 +5,8 @@
 `TEXTS.json` is a list of texts, of as many languages as there are; 5,000 are drawn. The peers'
 Python trains a tokenizer of each kind on them; FOLDER_OF_TOKENIZERS holds more, each a folder with
 `tokenizer.json` and `config.json`. Shares of texts with the same ids: of those, of pairs, of
-hostile texts (here), and of each code point in a short text. Names of special tokens in texts are text, as
-here always. Writes `benchmarks/tokenizer_ids.json`.
+hostile texts (here), and of each code point in a short text. Names of special tokens in texts are
+text, as here always. Writes `benchmarks/tokenizer_ids.json`.
 """
 
 import json
