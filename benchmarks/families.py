@@ -87,8 +87,11 @@ def _read(source: Path, output: str) -> tuple[Callable[..., Any], Callable[..., 
     found = huggingface.read(source, Path(output))
     weights = {name: tf.constant(value) for name, value in found.values.items()}
     pieces = hub_format.WordPieces(found.vocab, found.lower_case, found.strip_accents)
-    pack = hub_format.preprocessor(pieces)
-    return bert_function(weights, found.shape), lambda t: pack(t)["input_word_ids"]
+
+    def split(texts: Any) -> Any:
+        return pieces.pack([pieces.ids(texts)], seq_length=128)["input_word_ids"]
+
+    return bert_function(weights, found.shape), split
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ def require_weights(folder: Path) -> None:
     found = f"{folder} with {others[0]}" if others else folder
     raise InputError(
         f"Weights must be in safetensors form, as {WEIGHTS} (or in parts, with {INDEX}); "
-        f"{WEIGHTS} is missing. What holds others is read and written again by transformers: "
-        f"`AutoModel.from_pretrained(folder).save_pretrained(folder)`. Received: {found}"
+        f"{WEIGHTS} is missing. Others are read by transformers (from_pretrained) and written so "
+        f"again (save_pretrained). Received: {found}"
     )
 
 

@@ -54,7 +54,7 @@ from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_
 # Options that nothing but a thawed encoder has a use for, beside how far it thaws.
 _OF_THAWED = ("epochs", "learning_rate", "optimizer", "warmup", "layer_decay")
 # What was tried for all of a training, in the words of its plan; the report has it, too.
-_SAID = ("pseudo_labels", "back_translation", "descriptions")
+_SAID = ("pseudo_labels", "back_translation")
 
 Fit: TypeAlias = Callable[..., History]
 # The text of a file, or what writes a file or folder.
@@ -170,11 +170,7 @@ def say_of_texts(model: TransferModel, splits: Splits | JointSplits) -> None:
     prompt = getattr(model.preprocessor, "prompt", "")
     if prompt:
         said = f"texts by themselves are read behind {prompt!r}, as their encoder was trained"
-        say(
-            wording.wrapped(
-                f"{said}; `tfhub-transfer convert --prompt` makes one that does otherwise"
-            )
-        )
+        say(wording.wrapped(f"{said}; `tfhub-transfer convert` makes one that does otherwise"))
 
 
 def _train_alone(
@@ -497,7 +493,7 @@ def check_output(job: TrainJob, joint: Joint | None = None, replaced: bool = Fal
     Raises:
         InputError: If a file, an option or the output folder is unusable.
     """
-    named = ("encoder", "preprocessor", "unlabelled", "back_translate", "descriptions")
+    named = ("encoder", "preprocessor", "unlabelled", "back_translate")
     inputs = [str(getattr(job, name)) for name in named if getattr(job, name, None)]
     inputs += [*sources(job, joint), *map(str, getattr(job, "teachers", ()))]
     atomic.check_output(job.output, job.overwrite or replaced, inputs)
