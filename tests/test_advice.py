@@ -129,7 +129,6 @@ def test_every_error_has_a_row() -> None:
 FOREIGN = {
     *("keras.optimizers.AdamW(1e-4)", "preprocessor(tuple(examples.texts))"),
     *("keras.metrics.BinaryAccuracy()", "scope_score"),
-    "AutoModel.from_pretrained(folder).save_pretrained(folder)",  # of transformers
     *("_", "-", "*?[]", "root", "assets", "kind", "negation", "alpha", "tasks", "data", "tokens"),
     *("train.{en,de}", "tmx", "tu", "tuv", "xml:lang"),
     *("tags", "text_a", "text_b", "text_c", "question", "context", "serving_default", "_words"),
