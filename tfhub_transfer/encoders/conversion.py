@@ -114,8 +114,8 @@ def _method_for(source: Path) -> str:
         return "vectors"
     if (source / "saved_model.pb").is_file():
         raise InputError(
-            "This folder is an encoder in TF Hub's form already; use it as it is, or distil it with "
-            f"method 'static' (`--method static`). Received: {source}"
+            "This folder is an encoder in TF Hub's form already; use it as it is, or distil it "
+            f"with method 'static' (`--method static`). Received: {source}"
         )
     if huggingface.is_bert_folder(source):
         return "bert"
