@@ -54,7 +54,7 @@ from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_
 # Options that nothing but a thawed encoder has a use for, beside how far it thaws.
 _OF_THAWED = ("epochs", "learning_rate", "optimizer", "warmup", "layer_decay")
 # What was tried for all of a training, in the words of its plan; the report has it, too.
-_SAID = ("pseudo_labels", "back_translation")
+_SAID = ("pseudo_labels", "back_translation", "descriptions")
 
 Fit: TypeAlias = Callable[..., History]
 # The text of a file, or what writes a file or folder.
@@ -493,7 +493,7 @@ def check_output(job: TrainJob, joint: Joint | None = None, replaced: bool = Fal
     Raises:
         InputError: If a file, an option or the output folder is unusable.
     """
-    named = ("encoder", "preprocessor", "unlabelled", "back_translate")
+    named = ("encoder", "preprocessor", "unlabelled", "back_translate", "descriptions")
     inputs = [str(getattr(job, name)) for name in named if getattr(job, name, None)]
     inputs += [*sources(job, joint), *map(str, getattr(job, "teachers", ()))]
     atomic.check_output(job.output, job.overwrite or replaced, inputs)
