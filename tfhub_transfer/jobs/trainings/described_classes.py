@@ -17,9 +17,8 @@ from tfhub_transfer.jobs.trainings import pseudo_labelling, training
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.recipes import class_descriptions, zero_shot
 from tfhub_transfer.reporting.joint_reports import JointReport
-from tfhub_transfer.runtime import cluster
 from tfhub_transfer.storage import records
-from tfhub_transfer.tasks import TASKS, nearness
+from tfhub_transfer.tasks import nearness
 from tfhub_transfer.training.finetuning import History, fine_tune
 
 # What it is called in `training.json`.
@@ -52,25 +51,12 @@ def train(job: TrainJob) -> Report | JointReport | None:
 
 
 def _require_possible(job: TrainJob) -> None:
-    kind = TASKS.get(job.task)
-    if kind is None or kind.calibrated_by != "softmax" or kind.needs_tokens:
-        raise InputError(
-            "`--descriptions` is for tasks of one class for each text: classification; leave it "
-            f"out. Received: --descriptions {job.descriptions}, --task {job.task}"
-        )
-    odd = {
-        "--refit": job.refit,
-        "--unlabelled": job.unlabelled,
-        "--workers": job.workers > 1,
-        "several processes": cluster.place().count > 1,
-        "a head that reads token vectors": job.block != "none" or job.pooling == "attention",
-    }
-    for option, given in odd.items():
-        if given:
-            raise InputError(
-                "`--descriptions` adds texts to learn from, judged by their vectors before the "
-                f"head learns, in one process; leave one of both out. Received: {option}"
-            )
+    pseudo_labelling.require_vectors(
+        job,
+        f"--descriptions {job.descriptions}",
+        "adds texts to learn from, judged by their vectors before the head learns, in one process",
+        {"--unlabelled": job.unlabelled},
+    )
 
 
 def of_classes(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,27 +48,43 @@ def train(job: TrainJob) -> Report | JointReport | None:
 
 
 def _require_possible(job: TrainJob) -> None:
-    kind = TASKS.get(job.task)
+    others = {
+        # It would draw together, and be judged by, what has one class as nobody said.
+        f"--few-shot {job.few_shot}": job.few_shot != "off",
+        "--back-translate": job.back_translate,
+    }
+    does = "gives labels to texts by their vectors, before the head learns, in one process"
+    require_vectors(job, f"--unlabelled {job.unlabelled}", does, others)
+
+
+def require_vectors(job: TrainJob, given: str, does: str, others: Mapping[str, object]) -> None:
+    """Refuses what more texts to learn from can't be judged beside, by vectors of whole texts.
+
+    Args:
+        job: What to do.
+        given: The option that asks for it, with its value.
+        does: What the option does, in words.
+        others: Further options by their names, and whether they are given.
+
+    Raises:
+        InputError: If the task isn't one class for each text, or such an option is given.
+    """
+    kind, option = TASKS.get(job.task), given.split(" ", 1)[0]
     if kind is None or kind.calibrated_by != "softmax" or kind.needs_tokens:
         raise InputError(
-            "`--unlabelled` is for tasks of one class for each text: classification; leave it out. "
-            f"Received: --unlabelled {job.unlabelled}, --task {job.task}"
+            f"`{option}` is for tasks of one class for each text: classification; leave it out. "
+            f"Received: {given}, --task {job.task}"
         )
     odd = {
         "--refit": job.refit,
         "--workers": job.workers > 1,
         "several processes": cluster.place().count > 1,
-        # It would draw together, and be judged by, what has one class as nobody said.
-        f"--few-shot {job.few_shot}": job.few_shot != "off",
-        "--back-translate": job.back_translate,
         "a head that reads token vectors": job.block != "none" or job.pooling == "attention",
+        **others,
     }
-    for option, given in odd.items():
-        if given:
-            raise InputError(
-                "`--unlabelled` gives labels to texts by their vectors, before the head learns, in "
-                f"one process; leave one of both out. Received: {option}"
-            )
+    for name, present in odd.items():
+        if present:
+            raise InputError(f"`{option}` {does}; leave one of both out. Received: {name}")
 
 
 @progress.stage("Reading unlabelled texts", final=False)
